@@ -1,0 +1,1 @@
+"""Benchmarks of objects that die: `deathwatch bench`."""

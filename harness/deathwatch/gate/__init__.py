@@ -1,0 +1,1 @@
+"""Measures what the gate judges: `deathwatch gate`."""
