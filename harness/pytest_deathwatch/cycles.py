@@ -1,0 +1,171 @@
+"""Which cycles did a test drop? Groups of garbage that its own references kept from dying."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import types
+from collections.abc import Iterator
+
+from deathwatch.referents import referents
+
+from .findings import Finding
+from .grouping import Hanging, Heap
+from .heap import RUNNERS, Key, is_a, is_foreign, is_runners, key, words
+
+Mark = frozenset[Key]
+"""The kinds of objects in a cycle: the same for the same cycle in every run."""
+
+LIMIT = 20_000
+"""Garbage objects of one test that are looked at for cycles; more are left out."""
+
+_BETWEEN: tuple[type, ...] = (types.TracebackType, dict, tuple, list, types.CellType)
+
+
+def telling(obj: object) -> bool:
+    """Tell whether a cycle with this object is someone's: an instance, or a program's frame."""
+    if type(obj) is types.FrameType:
+        return _is_users_module(obj.f_globals.get("__name__"))
+    return is_foreign(type(obj)) and not is_a(obj, type, types.ModuleType)
+
+
+def _is_users_module(name: object) -> bool:
+    top = name.partition(".")[0] if isinstance(name, str) else "?"
+    return top not in RUNNERS and top not in sys.stdlib_module_names
+
+
+def signature(garbage: list[object]) -> set[Key]:
+    """Return the kinds of telling objects among the garbage, without looking for cycles.
+
+    By type first: a test can drop a hundred thousand functions and classes, and nothing telling.
+    """
+    kinds = set(map(type, garbage))
+    wanted = {kind for kind in kinds if is_foreign(kind)}
+    if types.FrameType in kinds:
+        wanted.add(types.FrameType)
+    if not wanted:
+        return set()
+    return {key(obj) for obj in garbage if type(obj) in wanted and telling(obj)}
+
+
+def cycles(garbage: list[object]) -> dict[Mark, list[object]]:
+    """Return the cycles that are someone's: of each strongly connected part, the shortest one.
+
+    What only hangs on a cycle is left out. So are parts with classes and modules, which every
+    class has, and those with the runner's own objects, such as `pytest.raises`' result.
+    """
+    found: dict[Mark, list[object]] = {}
+    for component in _components({id(obj): obj for obj in garbage[:LIMIT]}):
+        if any(is_a(o, type, types.ModuleType) or is_runners(o) for o in component):
+            continue
+        if any(map(telling, component)):
+            cycle = _shortest(min(component, key=_naming), component)
+            found.setdefault(_mark(cycle), cycle)
+    return found
+
+
+def _mark(cycle: list[object]) -> Mark:
+    """Return what is the same of a cycle wherever it is met: not the frames between."""
+    kinds = {key(obj) for obj in cycle if not is_a(obj, *_BETWEEN)}
+    return frozenset(kinds or map(key, cycle))
+
+
+def _naming(obj: object) -> tuple[bool, bool, Key]:
+    return not is_a(obj, BaseException), not is_foreign(type(obj)), key(obj)
+
+
+def _shortest(start: object, component: list[object]) -> list[object]:
+    """Return the objects of a shortest cycle through `start`, in order."""
+    nodes = {id(obj): obj for obj in component}
+    came: dict[int, int] = {}
+    level = [id(start)]
+    while level:
+        fresh = []
+        for node in level:
+            for target in _edges(nodes, node):
+                if target == id(start):
+                    way = [node]
+                    while way[-1] != id(start):
+                        way.append(came[way[-1]])
+                    return [nodes[each] for each in reversed(way)]
+                if target not in came:
+                    came[target] = node
+                    fresh.append(target)
+        level = fresh
+    return [start]
+
+
+def _components(nodes: dict[int, object]) -> Iterator[list[object]]:
+    """Yield the strongly connected components that are cycles (Tarjan's algorithm, iterative)."""
+    index: dict[int, int] = {}
+    low: dict[int, int] = {}
+    stack: list[int] = []
+    on_stack: set[int] = set()
+    for start in nodes:
+        if start in index:
+            continue
+        work = [(start, iter(_edges(nodes, start)))]
+        index[start] = low[start] = len(index)
+        stack.append(start)
+        on_stack.add(start)
+        while work:
+            node, edges = work[-1]
+            for target in edges:
+                if target not in index:
+                    index[target] = low[target] = len(index)
+                    stack.append(target)
+                    on_stack.add(target)
+                    work.append((target, iter(_edges(nodes, target))))
+                    break
+                if target in on_stack:
+                    low[node] = min(low[node], index[target])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+                if low[node] == index[node]:
+                    component = []
+                    while True:
+                        member = stack.pop()
+                        on_stack.discard(member)
+                        component.append(member)
+                        if member == node:
+                            break
+                    if len(component) > 1 or node in _edges(nodes, node):
+                        yield [nodes[member] for member in component]
+
+
+def _edges(nodes: dict[int, object], node: int) -> list[int]:
+    return [id(obj) for obj in referents(nodes[node]) if id(obj) in nodes]
+
+
+def finding_of(mark: Mark, cycle: list[object], heap: Heap, test: str) -> Finding:
+    """Put a cycle into words."""
+    from deathwatch.explain.edges import edges
+    from deathwatch.explain.names import describe
+
+    hanging = Hanging.on(heap, cycle[0])
+    steps = list(edges([*cycle, cycle[0]]))
+    text = [describe(cycle[0])]
+    text += [f"  {step.text}  ->  {step.to}" for step in steps]
+    lines = sorted(map(_stable, mark))
+    return Finding(
+        kind="cycle",
+        fingerprint=hashlib.sha256("\n".join(["cycle", *lines]).encode()).hexdigest()[:16],
+        type=words((key(cycle[0])[0],)),
+        summary="cycle of " + ", ".join(sorted(map(words, mark))),
+        text="\n".join(text),
+        verdict="needs the collector",
+        objects=hanging.objects,
+        size=hanging.size,
+        types=hanging.types,
+        judged=[test],
+        status="cycle",
+    )
+
+
+def _stable(kind: Key) -> str:
+    """Leave out folders: they differ from machine to machine."""
+    if len(kind) == 3 and kind[0] != "class":
+        return f"{kind[0]} {kind[1].replace(chr(92), '/').rpartition('/')[2]} {kind[2]}"
+    return " ".join(kind)

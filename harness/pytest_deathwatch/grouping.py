@@ -1,0 +1,365 @@
+"""Which of the surviving objects is the leak, what hangs on it, and who holds it?"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import queue
+import sys
+import threading
+import types
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from deathwatch.referents import referents
+
+from .findings import Finding
+from .heap import CONTAINERS, RUNNERS, Key, is_a, is_foreign, key, words
+
+if TYPE_CHECKING:
+    from deathwatch.explain import RetentionPath
+
+EXPLAINED = 8
+"""Objects of one test that are explained at most: one per kind of outermost object."""
+
+_PASSING = ("machinery", "local", "passing")
+"""Whose paths are no reason to live on: of the run's frames, this package's among them."""
+
+_FEW = 100
+"""Objects whose holders are looked for at once: each costs a comparison per reference."""
+
+# Whether it can be told what holds an object beside this package's own variables.
+COUNTED = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+_LRU_CACHE = type(functools.lru_cache(len))
+_FRAMES: tuple[type, ...] = (types.FrameType, types.TracebackType)
+
+
+class Heap:
+    """References among the objects that survived."""
+
+    def __init__(self, objects: Iterable[object]) -> None:
+        self.objects = {id(obj): obj for obj in objects}
+
+    def reach(self, roots: Iterable[object]) -> dict[int, object]:
+        """Return what the roots reach through survivors alone, themselves included."""
+        seen = {id(root): root for root in roots}
+        todo = list(seen.values())
+        while todo:
+            fresh = {}
+            for obj in referents(*todo):
+                mark = id(obj)
+                if mark in self.objects and mark not in seen:
+                    fresh[mark] = obj
+            seen.update(fresh)
+            todo = list(fresh.values())
+        return seen
+
+    def reaching(self, ids: Iterable[int]) -> set[int]:
+        """Return the ids of what reaches these through survivors alone, themselves included."""
+        found = set(ids)
+        todo = list(found)
+        while todo:
+            fresh = set(self._referrers.get(todo.pop(), ())) - found
+            found |= fresh
+            todo += fresh
+        return found
+
+    @functools.cached_property
+    def _referrers(self) -> dict[int, list[int]]:
+        """Who refers to what, by id: every survivor is asked once, however many are looked for."""
+        found: dict[int, list[int]] = {}
+        for mark, obj in self.objects.items():
+            for ref in referents(obj):
+                found.setdefault(id(ref), []).append(mark)
+        return found
+
+    def outermost(self, kinds: set[Key]) -> list[object]:
+        """Return the objects of these kinds that no other one of them reaches, telling ones first.
+
+        Of objects that reach each other, one stands for all.
+        """
+        mine = {mark: obj for mark, obj in self.objects.items() if key(obj) in kinds}
+        within = Heap(mine.values())
+        referred = {
+            id(ref)
+            for obj in mine.values()
+            for ref in referents(obj)
+            if ref is not obj and id(ref) in mine
+        }
+        tops = [obj for mark, obj in mine.items() if mark not in referred]
+        covered = set(within.reach(tops))
+        for obj in sorted((o for m, o in mine.items() if m in referred), key=_telling):
+            if id(obj) not in covered:
+                tops.append(obj)
+                covered.update(within.reach([obj]))
+        return sorted(tops, key=_telling)
+
+
+def _telling(obj: object) -> int:
+    """Rank what a person wants to read of: instances of their own classes first."""
+    if is_foreign(type(obj)):
+        return 0
+    return 2 if type(obj) in CONTAINERS else 1
+
+
+def representatives(heap: Heap, kinds: set[Key]) -> list[object]:
+    """Return one object to explain for each kind of outermost object.
+
+    A plain container is represented by an instance of a foreign class in it, if there is one, and
+    everything around a thread that runs by the thread: its frames hold things out of sight.
+    """
+    chosen: dict[Key, object] = {}
+    running = set(map(id, threading.enumerate()))
+    threads = [o for o in heap.objects.values() if id(o) in running and key(o) in kinds]
+    if threads:
+        chosen = {key(thread): thread for thread in threads}
+        around = heap.reaching(heap.reach(threads))
+        heap = Heap(obj for mark, obj in heap.objects.items() if mark not in around)
+    for top in heap.outermost(kinds):
+        telling = top
+        if _telling(top) == 2:
+            telling = min(heap.reach([top]).values(), key=_telling)
+            if _telling(telling):
+                telling = top
+        chosen.setdefault(key(telling), telling)
+    return list(chosen.values())[:EXPLAINED]
+
+
+_BOUNDED = ("re._cache", "re._cache2")
+"""Caches of the standard library that replace their entries, and aren't an `lru_cache`."""
+
+
+@dataclass(frozen=True)
+class Hanging:
+    """What hangs on one survivor, in numbers."""
+
+    objects: int
+    size: int
+    types: dict[str, int]
+    foreign: bool
+
+    @classmethod
+    def on(cls, heap: Heap, obj: object) -> Hanging:
+        held = heap.reach([obj]).values()
+        counts = Counter(words((key(each)[0],)) for each in held)
+        foreign = any(is_foreign(type(each)) for each in held)
+        return cls(len(held), sum(map(_size, held)), dict(counts), foreign)
+
+
+def _size(obj: object) -> int:
+    """Return the size in bytes, 0 where an object's own answer is an error."""
+    try:
+        return sys.getsizeof(obj)
+    except Exception:
+        return 0
+
+
+@dataclass
+class Bounds:
+    """What the program itself bounds: ids of what caches and queues hold, and all that hangs on it.
+
+    `holders` are these caches and queues with their parts.
+    """
+
+    cached: set[int] = field(default_factory=set)
+    queued: set[int] = field(default_factory=set)
+    holders: list[object] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, heap: Heap) -> Bounds:
+        cached, caches = bounded(heap)
+        queued, queues = in_bounded_queues(heap)
+        return cls(cached, queued, caches + queues)
+
+    def __contains__(self, obj: object) -> bool:
+        return id(obj) in self.cached or id(obj) in self.queued
+
+    def explains(self, obj: object, path: RetentionPath) -> bool:
+        """Tell whether a path to the object is one that the program will cut by itself."""
+        if id(obj) in self.queued and any(edge.kind == "deque index" for edge in path.edges):
+            return True
+        return id(obj) in self.cached and any(
+            "cached call" in edge.text or "cached result" in edge.text for edge in path.edges
+        )
+
+
+def finding_of(
+    obj: object, hanging: Hanging, test: str, per_run: int, bounds: Bounds
+) -> Finding | None:
+    """Explain one survivor; None for what only the runner or a call in progress holds.
+
+    The caller must hold no other survivor: it would be a holder, and hide the real one.
+    """
+    from deathwatch.explain import why_alive
+
+    retention = why_alive(obj)
+    if str(retention.verdict) not in ("immortal", "outside the collector's view"):
+        return None
+    paths = tuple(
+        path for path in retention.paths if not _is_runners(path) and not bounds.explains(obj, path)
+    )
+    if not paths and str(retention.verdict) == "immortal" and not retention.unseen:
+        return None
+    if paths and (_is_bounded(paths[0]) or (_is_idle(paths[0]) and not hanging.foreign)):
+        return None
+    retention = replace(retention, paths=paths)
+    data = retention.to_dict()
+    path = str(paths[0]) if paths else str(retention.verdict)
+    return Finding(
+        kind="leak",
+        fingerprint=retention.fingerprint,
+        type=data["type"],
+        summary=f"{data['target']} held by {path}" if paths else f"{data['target']} held {path}",
+        text=str(retention),
+        verdict=str(retention.verdict),
+        objects=hanging.objects * max(1, per_run),
+        size=hanging.size * max(1, per_run),
+        types={name: count * max(1, per_run) for name, count in hanging.types.items()},
+        judged=[test],
+    )
+
+
+def _is_bounded(path: RetentionPath) -> bool:
+    return str(path).startswith(_BOUNDED)
+
+
+_IDLE = ("os.register_at_fork", "sys.path_importer_cache")
+"""Roots that no one takes anything from: callbacks, and a finder for each folder that was ever
+imported from. What such an entry holds may be a leak; the entry alone is none."""
+
+
+def _is_idle(path: RetentionPath) -> bool:
+    return str(path).startswith(_IDLE)
+
+
+def _is_runners(path: RetentionPath) -> bool:
+    """Tell whether a path is a call in progress, or leads through an object of the runner's.
+
+    Test modules reach all of it: their loader, which rewrites asserts, knows the session.
+    """
+    return path.kind in _PASSING or any(
+        edge.mark.rpartition(" ")[2].partition(".")[0] in RUNNERS for edge in path.edges
+    )
+
+
+def only_held_by(heap: Heap, obj: object, holders: Iterable[object]) -> bool:
+    """Tell whether nothing from before but these holds an object, or what leads to it.
+
+    An answer that costs one walk over the heap, and saves the search for paths. Never on
+    free-threaded builds, where `gc.get_referrers` finds nothing up to 3.13 (cpython#118522).
+    """
+    leading = tuple(heap.objects[mark] for mark in heap.reaching([id(obj)]))
+    if len(leading) > _FEW or not COUNTED:
+        return False
+    known = {id(leading), *heap.objects, *map(id, holders)}
+    return all(id(each) in known for each in gc.get_referrers(*leading))
+
+
+def bounded(heap: Heap) -> tuple[set[int], list[object]]:
+    """Return the ids of what a `functools.lru_cache` with a size holds, and all that hangs on it;
+    and such caches, with their parts.
+
+    Such a cache replaces its entries in the end. Where it is the cache of a method of the object's
+    own class, it keeps instances alive that no one asked it to keep: that stays a leak.
+    """
+    held: list[object] = []
+    caches: list[object] = []
+    wanted = set(heap.objects)
+    for wrapper in _lru_caches():
+        if wrapper.cache_parameters()["maxsize"] is not None:
+            caches += [wrapper, *(ref for ref in referents(wrapper) if type(ref) is dict)]
+            entries = [heap.objects[mark] for mark in _entries(wrapper, wanted)]
+            instances = {id(obj) for obj in entries if is_own_method(wrapper, obj)}
+            # without the keys, and the cache's dict, that lead to one
+            held.extend(obj for obj in entries if instances.isdisjoint(heap.reach([obj])))
+    return (set(heap.reach(held)) if held else set()), caches
+
+
+def in_bounded_queues(heap: Heap) -> tuple[set[int], list[object]]:
+    """Return the ids of what queues with a size hold, and all that hangs on it; and such queues.
+
+    A `deque` with a `maxlen` drops its other end, and a full `queue.Queue` takes nothing. Queues
+    that survived with the objects bound nothing: there is one more of them after every run.
+    """
+    queues = [each for each in _bounded_queues() if id(each) not in heap.objects]
+    held = [obj for obj in referents(*queues) if id(obj) in heap.objects] if queues else []
+    return (set(heap.reach(held)) if held else set()), list(queues)
+
+
+def _bounded_queues() -> list[deque[Any]]:
+    """Return the deques that have a bound, or are in something that has; on an unfrozen heap."""
+    queues = []
+    for obj in gc.get_objects():
+        if type(obj) is deque and obj.maxlen is not None:
+            queues.append(obj)
+        elif type(obj) is queue.Queue and obj.maxsize > 0:
+            queues.append(obj.queue)
+    return queues
+
+
+def on_method_caches(objs: list[object]) -> list[object]:
+    """Return those that the `lru_cache` of a method of their own class holds as its `self`."""
+    return [
+        obj
+        for obj in objs
+        if is_foreign(type(obj))
+        and any(_entries(wrapper, {id(obj)}) for wrapper in _method_caches(type(obj)))
+    ]
+
+
+def _method_caches(cls: type) -> list[Any]:
+    return [v for base in cls.__mro__ for v in vars(base).values() if type(v) is _LRU_CACHE]
+
+
+def is_own_method(wrapper: Any, obj: object) -> bool:
+    return any(wrapper is each for each in _method_caches(type(obj)))
+
+
+def _lru_caches() -> list[Any]:
+    """Return every C-implemented `lru_cache` of the program; the heap must not be frozen."""
+    return [obj for obj in gc.get_objects() if type(obj) is _LRU_CACHE]
+
+
+def _entries(wrapper: Any, wanted: set[int]) -> set[int]:
+    """Return which of the wanted are in a cache's entries: cache, key, arguments."""
+    function = wrapper.__wrapped__
+    level = [obj for obj in referents(wrapper) if obj is not function]
+    level = [obj for obj in level if not is_a(obj, type, types.ModuleType)]
+    found: set[int] = set()
+    seen: set[int] = set()
+    for _ in range(4):
+        found.update(id(obj) for obj in level if id(obj) in wanted)
+        seen.update(map(id, level))
+        inner = [
+            obj
+            for obj in level
+            if type(obj) in CONTAINERS
+            or "_lru" in type(obj).__name__
+            or type(obj).__name__ == "_HashedSeq"
+        ]
+        level = [obj for obj in referents(*inner) if id(obj) not in seen]
+    return found
+
+
+def replaced_but_kept(latest: list[object], kinds: set[Key]) -> list[object]:
+    """Return what every run leaves anew in the place of the last, and no cache has to keep.
+
+    Two kinds: instances in the `lru_cache` of their own method, and exceptions that are kept with
+    their traceback, and so keep the locals of every frame in it.
+    """
+    candidates = [obj for obj in latest if key(obj) in kinds]
+    found = on_method_caches(candidates)
+    if any(is_a(obj, *_FRAMES) for obj in candidates):
+        heap = Heap(latest)
+        for top in heap.outermost({key(obj) for obj in latest}):
+            below = heap.reach([top]).values()
+            frames = [obj for obj in below if type(obj) is types.FrameType]
+            if frames:
+                found.append(min(below, key=lambda obj: not is_a(obj, BaseException)))
+    chosen: dict[Key, object] = {}
+    for obj in found:
+        chosen.setdefault(key(obj), obj)
+    return list(chosen.values())

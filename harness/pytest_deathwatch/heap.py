@@ -1,0 +1,242 @@
+"""What did a test leave behind? One window over what was made since it opened."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+import types
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import ref
+
+import pytest
+
+from deathwatch.referents import referents
+
+from .findings import printable
+
+Key = tuple[str, ...]
+"""What kind of object: equal for equal kinds in every run of a test, also of classes and
+functions that the test defines anew."""
+
+Node = Any
+"""A node of pytest's tree; its base class has no public name."""
+
+RUNNERS = frozenset(
+    {"_pytest", "pytest", "pluggy", "pytest_deathwatch", "deathwatch", "xdist", "hypothesis"}
+)
+"""Packages whose objects belong to the run, and not to the tests."""
+
+# Automatic collection in a test would free cycles unseen. It is delayed, not forbidden: a test
+# that makes this many containers is collected as ever.
+THRESHOLD = 100_000
+
+CONTAINERS: tuple[type, ...] = (list, dict, tuple, set, frozenset)
+_PASSING = frozenset(
+    {
+        "list_reverseiterator",
+        "list_iterator",
+        "tuple_iterator",
+        "ReferenceType",
+        "generator_wrapper",
+    }
+)
+_PASSES = 10
+
+
+def module_of(cls: type) -> str:
+    """Return the module of a class by its own account, "?" where it has none."""
+    try:
+        module = type.__getattribute__(cls, "__module__")
+    except AttributeError:
+        return "?"
+    return module if isinstance(module, str) else "?"
+
+
+def package(cls: type) -> str:
+    return module_of(cls).partition(".")[0]
+
+
+def is_runners(obj: object) -> bool:
+    """Tell whether an object is the run's own: by its class, or a frame by its module.
+
+    A kept exception keeps the frames of all callers, the runner's among them.
+    """
+    if type(obj) is types.FrameType:
+        name = obj.f_globals.get("__name__")
+        return isinstance(name, str) and name.partition(".")[0] in RUNNERS
+    return package(type(obj)) in RUNNERS
+
+
+def is_a(obj: object, *classes: type) -> bool:
+    """Tell whether an object is an instance, by its real type: no proxy's `__class__` is asked."""
+    return issubclass(type(obj), classes)
+
+
+def is_foreign(cls: type) -> bool:
+    """Tell whether a class is neither the standard library's nor the runner's."""
+    name = package(cls)
+    return name not in sys.stdlib_module_names and name not in RUNNERS and name != "builtins"
+
+
+def _of_code(word: str, code: types.CodeType) -> Key:
+    return word, code.co_filename, code.co_qualname
+
+
+def key(obj: Any) -> Key:
+    """Return what kind of object this is."""
+    cls = type(obj)
+    if cls is types.FunctionType:
+        return _of_code("function", obj.__code__)
+    if cls is types.FrameType:
+        return _of_code("frame", obj.f_code)
+    if cls is types.TracebackType:
+        return _of_code("traceback", obj.tb_frame.f_code)
+    if cls is types.GeneratorType:
+        return _of_code("generator", obj.gi_code)
+    if cls is types.CoroutineType:
+        return _of_code("coroutine", obj.cr_code)
+    if issubclass(cls, type):
+        return "class", module_of(obj), type.__getattribute__(obj, "__qualname__")
+    return (f"{module_of(cls)}.{type.__getattribute__(cls, '__qualname__')}",)
+
+
+def words(kind: Key) -> str:
+    """Put a key into words, on one line whatever a class is called."""
+    return printable(_words(kind))
+
+
+def _words(kind: Key) -> str:
+    if len(kind) == 1:
+        return kind[0].removeprefix("builtins.")
+    if kind[0] == "class":
+        return f"class {kind[1]}.{kind[2]}"
+    return f"{kind[0]} {kind[2].replace('.<locals>', '')}()"
+
+
+class Window:
+    """The heap as a test found it, and what is new since.
+
+    Freezes the heap, so that collecting and looking cost as much as the test made. Everything of
+    the collector is the program's own again after `close`.
+    """
+
+    def __init__(self, roots: Iterable[object] = ()) -> None:
+        from deathwatch.watch.snapshot import Snapshot
+
+        self.mine: list[object] = [self.__dict__]
+        self.static = list(roots)
+        self._snapshot = Snapshot()
+        self.frozen = self._snapshot.freezes
+        self._thresholds = gc.get_threshold()
+        if self._thresholds[0]:
+            self._delayed = (max(THRESHOLD, self._thresholds[0]), *self._thresholds[1:])
+            gc.set_threshold(*self._delayed)
+        else:
+            self._delayed = self._thresholds
+
+    def restart(self) -> None:
+        """Forget what is new so far."""
+        self._snapshot.restart()
+
+    def garbage(self) -> list[object]:
+        """Collect, and return what only a collection could free; finalizers have run."""
+        before = len(gc.garbage)
+        with _debugging(gc.DEBUG_SAVEALL):
+            gc.collect()
+        found = gc.garbage[before:]
+        del gc.garbage[before:]
+        return found
+
+    def settle(self) -> None:
+        """Collect until nothing more is found."""
+        with _debugging(0):
+            for _ in range(_PASSES):
+                if not gc.collect():
+                    break
+
+    def survivors(self, item: pytest.Item, passing: Collection[object] = ()) -> list[object]:
+        """Return what is new and neither the runner's own nor held by it alone.
+
+        Raises `RuntimeError` where the test froze or unfroze the heap.
+        """
+        new = self._snapshot.new()
+        roots = [*self.static, *self._of(item), passing, *passing, self, *self.mine]
+        roots.extend(filter(is_runners, new))
+        return _telling(new, _owned(roots, new))
+
+    @staticmethod
+    def _of(item: pytest.Item) -> list[object]:
+        # pytest adds its handlers for each test, and later patches of CPython 3.13 and 3.14 make
+        # a new list for that.
+        handlers = logging.getLogger().handlers
+        kept = referents(item.stash)
+        stack = item.session._setupstate.stack
+        return [item, vars(item), item.stash, *kept, *_finalizers(item), stack, handlers]
+
+    def close(self) -> None:
+        """Restore the collector as the program had it; what a test changed itself stays."""
+        if gc.get_threshold() == self._delayed:
+            gc.set_threshold(*self._thresholds)
+        self._snapshot.release()
+        self.mine.clear()
+
+
+def _finalizers(item: pytest.Item) -> list[object]:
+    """Return what pytest is to call when the item's fixtures end.
+
+    Those of a session's fixture get one more with every fixture that asks for it.
+    """
+    info = getattr(item, "_fixtureinfo", None)
+    given = getattr(info, "name2fixturedefs", {}).values()
+    return [getattr(each, "_finalizers", None) for definitions in given for each in definitions]
+
+
+def _is_bookkeeping(obj: object) -> bool:
+    """Tell whether this says nothing: weak references and their callbacks in C, of which the
+    registries of abstract classes are full; iterators of the runner's loops; empty containers."""
+    if type(obj) is types.BuiltinFunctionType:
+        return is_a(obj.__self__, ref)
+    return type(obj).__name__ in _PASSING or (type(obj) in CONTAINERS and not obj)
+
+
+def _telling(new: list[object], owned: set[int]) -> list[object]:
+    return [obj for obj in new if id(obj) not in owned and not _is_bookkeeping(obj)]
+
+
+def _owned(roots: list[object], new: list[object]) -> set[int]:
+    """Return the roots, and what is new and reached by them through new objects alone."""
+    candidates = {id(obj): obj for obj in new}
+    owned = set(map(id, roots))
+    reached = roots
+    while reached:
+        marks = candidates.keys() & set(map(id, referents(*reached)))
+        marks -= owned
+        owned |= marks
+        reached = [candidates[mark] for mark in marks]
+    return owned
+
+
+@contextmanager
+def _debugging(flags: int) -> Iterator[None]:
+    before = gc.get_debug()
+    gc.set_debug(flags)
+    try:
+        yield
+    finally:
+        gc.set_debug(before)
+
+
+def static_roots(config: pytest.Config) -> list[object]:
+    """Return the runner's long-lived objects that get something new with every test."""
+    roots: list[object] = []
+    for plugin in config.pluginmanager.get_plugins():
+        if is_runners(plugin) and not isinstance(plugin, types.ModuleType):
+            for obj in [plugin, *getattr(plugin, "__dict__", {}).values()]:
+                if is_runners(obj):
+                    roots += [obj, getattr(obj, "__dict__", None)]
+    roots.append(getattr(config.hook.pytest_warning_recorded, "_call_history", None))
+    roots.append(getattr(config.pluginmanager.get_plugin("terminalreporter"), "stats", None))
+    return [root for root in roots if root is not None]

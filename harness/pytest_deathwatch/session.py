@@ -1,0 +1,282 @@
+"""Every test under watch: what it leaves is looked at, and where need be the test is rerun."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+from . import cycles, grouping
+from .cycles import Mark
+from .findings import Finding, Findings, printable
+from .heap import Key, Node, Window, key, static_roots
+from .measuring import Budget, Evidence, Measurement
+from .memory import Leak, Memory, holders_of
+from .reporting import Verdicts
+from .rerunning import Reruns
+from .scopes import Scopes, left
+
+
+class Session:
+    """The hooks of `--deathwatch`."""
+
+    def __init__(self, config: pytest.Config, times: int, verdicts: Verdicts) -> None:
+        self.config = config
+        self.times = times
+        self.verdicts = verdicts
+        self.findings: Findings = verdicts.findings
+        self.memory = Memory()
+        self.reruns = Reruns()
+        self.scopes = Scopes()
+        self.budget = Budget()
+        self._window: Window | None = None
+        self._clean = False
+        self._static: list[object] = []
+        config.pluginmanager.register(self.reruns, "deathwatch-reruns")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Iterator[Any]:
+        if self.reruns.active:
+            return (yield)
+        self.reruns.remember(item)
+        window = self._window = Window(self._roots())
+        self._clean = True
+        started = time.perf_counter()
+        try:
+            result = yield
+            began = time.perf_counter()
+            self.budget.tests += began - started
+            # the wrappers' generators are passing: pluggy's frame above holds them
+            above = sys._getframe(1).f_locals
+            self._judge(item, nextitem, window, [above, *above.values()])
+            self.findings.seconds += time.perf_counter() - began
+        finally:
+            self._window = None
+            window.close()
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self,
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if not report.passed or hasattr(report, "wasxfail"):
+            self._clean = False
+        return report
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Iterator[Any]:
+        """What a fixture of a higher scope makes is judged when its scope ends."""
+        value = yield
+        window = self._window  # None while a scope is judged
+        if window is not None and fixturedef.scope != "function":
+            if not self.reruns.active and fixturedef.scope in ("class", "module"):
+                item = request._pyfuncitem
+                with contextlib.suppress(RuntimeError):  # the fixture froze or unfroze the heap
+                    self.scopes.note(request.node, item, window.survivors(item))
+            window.restart()
+        return value
+
+    def _judge(
+        self, item: pytest.Item, nextitem: pytest.Item | None, window: Window, passing: list[object]
+    ) -> None:
+        if item.session.shouldstop or item.session.shouldfail:
+            return
+        self.findings.tests += 1
+        if self._clean:
+            try:  # a context manager would be among what is new
+                self._judge_test(item, nextitem, window, passing)
+            except Exception as error:
+                self._admit(item, error)
+        if nextitem is None or nextitem.parent is not item.parent:
+            self.memory.forget_fixtures()
+        for node, scope in self.scopes.ended(item, nextitem):
+            window.close()
+            for first in left(scope):
+                try:
+                    self._judge_scope(node, first, passing, item)
+                except Exception as error:
+                    self._admit(first, error)
+                self._tear_down(item, nextitem)
+
+    def _admit(self, item: pytest.Item, error: Exception) -> None:
+        """Say that a test could not be judged, whatever the reason: the run goes on."""
+        self.findings.unjudged[item.nodeid] = printable(f"{type(error).__name__}: {error}")
+
+    def _judge_test(
+        self, item: pytest.Item, nextitem: pytest.Item | None, window: Window, passing: list[object]
+    ) -> None:
+        shown, marks = self._cycles(window)
+        window.settle()
+        survivors = window.survivors(item, passing)
+        again, rest = self.memory.recognise(survivors)
+        shown |= again
+        suspects = self.memory.suspects(rest, item.nodeid)
+        survivors.clear()
+        del survivors, rest
+        if suspects or marks:
+            try:
+                shown |= self._rerun(
+                    item, item.parent, item.nodeid, window, passing, suspects, marks
+                )
+            finally:
+                self._tear_down(item, nextitem)
+        self.verdicts.show(item, shown - {""}, item)
+
+    def _judge_scope(
+        self, node: Node, first: pytest.Item, passing: list[object], current: pytest.Item
+    ) -> None:
+        """Rerun a test with its whole scope, which is torn down each time."""
+        self._window = None
+        window = Window(self._roots())
+        try:
+            shown = self._rerun(first, node.parent, first.nodeid, window, passing, set(), set())
+        finally:
+            window.close()
+        self.verdicts.show(first, shown - {""}, current)
+
+    def _roots(self) -> list[object]:
+        self._static = self._static or static_roots(self.config)
+        return [*self._static, vars(self.findings), self.memory]
+
+    def _tear_down(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """End the scopes that reruns have set up again."""
+        try:
+            item.session._setupstate.teardown_exact(nextitem)
+        except Exception as error:
+            what = printable(type(error).__name__)
+            self.findings.unjudged[item.nodeid] = f"{what} after the reruns"
+
+    def _cycles(self, window: Window) -> tuple[set[str], set[Mark]]:
+        """Return the known cycles that were dropped, and the ones to be confirmed."""
+        if self.verdicts.cycles == "ignore":
+            return set(), set()
+        garbage = window.garbage()
+        try:
+            signature = frozenset(cycles.signature(garbage))
+            if not signature:
+                return set(), set()
+            marks = self.memory.marks(signature)
+            if marks is None:
+                marks = set(cycles.cycles(garbage))
+                self.memory.learn_marks(signature, marks)
+        finally:
+            garbage.clear()
+        known = {self.memory.cycles[mark] for mark in marks if mark in self.memory.cycles}
+        return known, {mark for mark in marks if mark not in self.memory.cycles}
+
+    def _rerun(
+        self,
+        item: pytest.Item,
+        stay: Any,
+        name: str,
+        window: Window,
+        passing: list[object],
+        suspects: set[Key],
+        marks: set[Mark],
+    ) -> set[str]:
+        """Rerun a test, and return the fingerprints of the leaks and cycles that it shows."""
+        if self.budget.is_spent():
+            self.findings.unjudged[name] = "reruns have taken longer than the tests, and a minute"
+            return set()
+        self.findings.rerun += 1
+        measurement = Measurement(self.reruns, window, passing)
+        with self.budget.rerunning():
+            evidence = measurement.measure(item, stay, self.times, suspects, marks, self._is_news)
+        self.findings.reruns += evidence.reruns
+        try:
+            if evidence.problem:
+                self.findings.unjudged[name] = printable(f"a rerun {evidence.problem}")
+                return set()
+            shown = self._confirm(evidence, marks)
+            self.memory.acquit(suspects - evidence.growing, name)
+            window.close()
+            return shown | self._leaks(name, evidence)
+        finally:
+            evidence.clear()
+
+    def _confirm(self, evidence: Evidence, marks: set[Mark]) -> set[str]:
+        """Note which cycles every rerun made again, and which were made once."""
+        shown = set()
+        for mark in marks:
+            finding = evidence.described.get(mark) if mark in evidence.cycles else None
+            known = self.findings.add(finding).fingerprint if finding is not None else ""
+            self.memory.cycles[mark] = known
+            shown.add(known)
+        return shown
+
+    def _is_news(self, kinds: set[Key]) -> bool:
+        return bool(kinds - {leak.kind for leak in self.memory.leaks})
+
+    def _leaks(self, name: str, evidence: Evidence) -> set[str]:
+        """Explain what grows, and what is replaced though no cache should keep it."""
+        kept, latest = evidence.take()
+        shown, rest = self.memory.recognise(kept)
+        heap = grouping.Heap(rest)
+        leaking = grouping.representatives(heap, evidence.growing)
+        bounds = grouping.Bounds.of(heap) if leaking else grouping.Bounds()
+        leaking += grouping.replaced_but_kept(latest, evidence.replaced)
+        whole = grouping.Heap([*kept, *latest])
+        holders = bounds.holders
+        holders += [kept, latest, rest, leaking, heap.objects, whole.objects]
+        leaking = [
+            obj
+            for obj in leaking
+            if obj not in bounds or not grouping.only_held_by(whole, obj, holders)
+        ]
+        hanging = [grouping.Hanging.on(whole, obj) for obj in leaking]
+        # from here on this frame holds nothing but what is explained
+        for own in (kept, latest, rest, holders, heap.objects, whole.objects):
+            own.clear()
+        return shown | self._explain(name, leaking, hanging, bounds, evidence)
+
+    def _add(self, finding: Finding | None, hanging: grouping.Hanging, others: set[str]) -> str:
+        """Add a finding; return its fingerprint, or "" for what only the runner holds.
+
+        An object of the standard library's that something in C holds, beside a leak with a path,
+        is a part of that: a stream's decoder hangs on it by a type that the collector skips.
+        """
+        if finding is None:
+            return ""
+        if others and not hanging.foreign and finding.verdict != "immortal":
+            return min(others)
+        return self.findings.add(finding).fingerprint
+
+    def _explain(
+        self,
+        name: str,
+        leaking: list[object],
+        hanging: list[grouping.Hanging],
+        bounds: grouping.Bounds,
+        evidence: Evidence,
+    ) -> set[str]:
+        fingerprints: dict[int, str] = {}
+        holders = holders_of(leaking) if leaking else []
+        # one holder, one leak: the key of a registry and its value go together
+        places = [
+            id(obj if holder is None else holder)
+            for obj, holder in zip(leaking, holders, strict=True)
+        ]
+        if not grouping.COUNTED:  # a list that C holds would seem to be held by ours alone
+            holders = []
+        for rest in (leaking, hanging, places, holders):
+            rest.reverse()
+        while leaking:
+            obj, what, place = leaking.pop(), hanging.pop(), places.pop()
+            if place not in fingerprints:
+                finding = grouping.finding_of(obj, what, name, evidence.per_run(key(obj)), bounds)
+                if finding is not None and evidence.haste:
+                    finding.text += f"\n\n{evidence.haste}"
+                fingerprints[place] = self._add(finding, what, set(fingerprints.values()) - {""})
+            holder = holders.pop() if holders else holders_of([obj, *leaking])[0]
+            self.memory.leaks.append(Leak(fingerprints[place], obj, holder))
+            del obj, holder
+        return set(fingerprints.values())
