@@ -1,0 +1,10 @@
+"""A handler that was started and stopped."""
+
+from kazoo.handlers.threading import SequentialThreadingHandler
+
+
+def make():
+    handler = SequentialThreadingHandler()
+    handler.start()
+    handler.stop()
+    return handler
