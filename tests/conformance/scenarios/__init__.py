@@ -1,0 +1,1 @@
+"""What is promised of dying objects, and what each interpreter was seen to do."""
