@@ -97,9 +97,10 @@ if nox is not None:
 
     @nox.session(python=PYTHONS)
     def tests(session: nox.Session) -> None:
-        """Test the wheel on every interpreter that is here."""
+        """Test the wheel on every interpreter that is here, on as many as four processors."""
         install_tested(session)
-        session.run("pytest", *session.posargs)
+        spread = ("--numprocesses=logical", "--maxprocesses=4", "--dist=worksteal")
+        session.run("pytest", *spread, *session.posargs)
         session.run("pytest", "--doctest-modules", "--pyargs", "lastref", "deathwatch", "-q")
 
     @nox.session
@@ -136,9 +137,9 @@ if nox is not None:
 
     @nox.session(python="3.11", default=False)
     def neighbours(session: nox.Session) -> None:
-        """Test the plugin beside xdist, randomly, asyncio, anyio and trio."""
+        """Test the plugin beside randomly, asyncio, anyio and trio (xdist runs all tests)."""
         install_tested(session, *group("neighbours"))
-        off = [f"-pno:{name}" for name in ("xdist", "randomly", "asyncio", "anyio", "trio")]
+        off = [f"-pno:{name}" for name in ("randomly", "asyncio", "anyio", "trio")]
         session.run("pytest", "tests/plugin", *off, *session.posargs)
 
     @nox.session(default=False)

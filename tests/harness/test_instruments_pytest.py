@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def test_counters_are_in_the_json_of_pytest_benchmark(tmp_path: Path) -> None:
     run = subprocess.run(
         [*command, "-p", "pytest_deathwatch", "test_it.py", "--benchmark-json", str(output)],
         cwd=tmp_path,
+        env={name: os.environ[name] for name in os.environ if name != "PYTEST_XDIST_WORKER"},
         capture_output=True,
         text=True,
     )

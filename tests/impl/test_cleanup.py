@@ -424,7 +424,9 @@ class Pair(tuple[int, int]):
     __slots__ = ()
 
 
-@pytest.mark.parametrize("obj", [1, "", (), [], {}, b"", 1.5, None, object()], ids=repr)
+@pytest.mark.parametrize(
+    "obj", [1, "", (), [], {}, b"", 1.5, None, object()], ids=lambda obj: type(obj).__name__
+)
 @pytest.mark.skipif(PYPY, reason="everything has weak references there, or dies by value")
 def test_an_object_without_weak_references_is_refused_by_name(obj: object) -> None:
     """C13. Go: an object that is nil, or not allocated in a supported way, panics (C7)."""

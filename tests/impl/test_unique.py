@@ -190,7 +190,7 @@ def test_unequal_values_have_different_handles() -> None:
         (b"a", memoryview(b"a")),
         (0, 0.0, False),
     ],
-    ids=repr,
+    ids=lambda values: " ".join(type(value).__name__ for value in values),
 )
 def test_types_are_told_apart(values: tuple[Any, ...]) -> None:
     """U2: one table per type; inside of tuples and frozensets too, at any depth."""

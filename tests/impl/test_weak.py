@@ -172,7 +172,9 @@ class WeakPointerContract:
         assert self.look(pointer) is int
         assert pointer == self.make(int)
 
-    @pytest.mark.parametrize("victim", [1, "a", (), [], {}, 1.5, b"", object()], ids=repr)
+    @pytest.mark.parametrize(
+        "victim", [1, "a", (), [], {}, 1.5, b"", object()], ids=lambda obj: type(obj).__name__
+    )
     def test_objects_without_weak_references_are_refused(self, victim: object) -> None:
         """W2, C13: TypeError at the call, naming the type."""
         with pytest.raises(TypeError, match=type(victim).__name__):
