@@ -391,12 +391,14 @@ class _Search:
         return order
 
     def _runners(self) -> int:
-        """Count the references that calls of a test runner have to the object: they say nothing."""
-        return sum(
-            root.slots or 0
-            for root in self.mine
-            if root.rank is Rank.MACHINERY and root.value is self.held[0]
-        )
+        """Count the references that calls of a test runner have to the object: they say nothing.
+
+        A variable that an inner function uses has it by a cell, which several calls may share.
+        """
+        calls = [root for root in self.mine if root.rank is Rank.MACHINERY]
+        target = {key(self.held[0])}
+        cells = {key(root.value) for root in calls if _is_cell_of(root.value, target)}
+        return len(cells) + sum(root.slots or 0 for root in calls if root.value is self.held[0])
 
 
 def _is_cell_of(obj: object, values: set[int]) -> bool:
