@@ -70,15 +70,10 @@ class Counters:
 
         By strace, or where that can't be trusted by ptrace; the figures say which.
         """
-        from deathwatch.measure import Strace, Unavailable, ptrace
+        from deathwatch.measure import trace_calls
 
         def measure() -> Figures:
-            try:
-                trace, by = Strace.find().trace, "strace"
-            except Unavailable:
-                ptrace.check()
-                trace, by = ptrace.trace, "ptrace"
-            _, spans = trace(module, job, files)
+            by, _, spans = trace_calls(module, job, files)
             return {f"calls in {name}, by {by}": found.counts for name, found in spans.items()}
 
         self._add((), measure)

@@ -93,6 +93,6 @@ def test_counters_need_no_benchmark(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     found = (tmp_path / "out.xml").read_text(encoding="utf-8")
-    assert "calls in self-test, by " in found or "ptrace unavailable, because" in found
+    assert "calls in self-test, by " in found or "strace unavailable, because" in found
     assert "instructions in 2N" in found or "callgrind unavailable, because" in found
     assert "live" in found

@@ -443,8 +443,8 @@ def test_multiprocessing_by_fork_has_its_cleanups(script: Any) -> None:
     )
 
 
-INTERRUPTED = """
-import os, random, signal, time
+VICTIM = """
+import os, random, signal, threading, time
 import lastref
 
 class Victim:
@@ -453,6 +453,9 @@ class Victim:
 done = []
 victim = Victim()
 lastref.add_cleanup(victim, done.append, 0)
+"""
+
+INTERRUPTED = f"""{VICTIM}
 ballast = bytearray(100_000_000)  # so that a fork takes its time
 fired = True
 
@@ -483,16 +486,7 @@ assert done == [0]
 print("done")
 """
 
-IN_A_HANDLER = """
-import os, signal, threading, time
-import lastref
-
-class Victim:
-    pass
-
-done = []
-victim = Victim()
-lastref.add_cleanup(victim, done.append, 0)
+IN_A_HANDLER = f"""{VICTIM}
 main = os.getpid()
 
 def fork(*_):

@@ -20,11 +20,10 @@ from deathwatch.judge.figures import SCHEMA
 from deathwatch.measure import (
     ChildFailed,
     MissingExtra,
-    Strace,
     Unavailable,
     machine,
-    ptrace,
     run_job,
+    trace_calls,
 )
 from deathwatch.measure.instructions import Callgrind, per_operation
 from deathwatch.measure.processes import Json
@@ -203,17 +202,8 @@ def _call_specs(context: Context) -> Iterator[Spec]:
 
 def _calls(context: Context) -> Measured:
     job = context.job("calls", files=context.small())
-    try:
-        _, spans = Strace.find().trace(counting.__name__, job, context.small())
-    except Unavailable as no_strace:
-        try:
-            ptrace.check()
-        except Unavailable:
-            raise no_strace from None
-        _, spans = ptrace.trace(counting.__name__, job, context.small())
-        by = {"instrument": "ptrace"}
-    else:
-        by = {}
+    tracer, _, spans = trace_calls(counting.__name__, job, context.small())
+    by = {} if tracer == "strace" else {"instrument": tracer}
     return {name: {"value": len(span.calls), **by} for name, span in spans.items()}
 
 

@@ -10,6 +10,7 @@ from .objects import Allocation, allocation, live
 from .processes import ChildFailed, run_job
 from .requests import Requests, listening
 from .syscalls import Span, Strace, span
+from .tracing import trace_calls
 from .unavailable import MissingExtra, Unavailable
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "run_job",
     "snapshot",
     "span",
+    "trace_calls",
 ]
