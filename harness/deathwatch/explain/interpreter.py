@@ -11,6 +11,7 @@ import sys
 import types
 from contextlib import suppress
 from contextvars import Context
+from inspect import CO_VARARGS, CO_VARKEYWORDS
 from typing import Any
 
 from .modules import Rank, Root
@@ -114,13 +115,37 @@ def arguments(path: Path) -> Found | None:
     """
     if not is_exactly(path[0], tuple, dict) or len(path) < 2:
         return None
-    callbacks = [each for each in atexit_callbacks() if not _is_stdlib(each)]
-    if not callbacks or sys.version_info >= (3, 14):
+    if sys.version_info >= (3, 14):
+        return None
+    callbacks = [
+        each for each in atexit_callbacks() if not _is_stdlib(each) and _takes(each, path[0])
+    ]
+    if not callbacks:
         return None
     names = ", ".join(_called(each) + "()" for each in callbacks[:3])
     index = position(path[0], path[1]) if type(path[0]) is tuple else None
     which = "keyword argument" if index is None else f"argument {index + 1}"
     return f"{which} of a call in C, most likely of atexit callback {names}", "atexit", 1
+
+
+def _takes(callback: object, given: Any) -> bool:
+    """Tell whether a callback can have been given these (keyword) arguments.
+
+    Of anything but functions and their methods there is no telling, short of running its code.
+    """
+    bound = type(callback) is types.MethodType
+    function = callback.__func__ if type(callback) is types.MethodType else callback
+    if type(function) is not types.FunctionType:
+        return True
+    code = function.__code__
+    if type(given) is tuple:
+        return bool(code.co_flags & CO_VARARGS) or bound + len(given) <= code.co_argcount
+    first = max(bound, code.co_posonlyargcount)
+    named = code.co_varnames[first : code.co_argcount + code.co_kwonlyargcount]
+    return all(
+        type(each) is str and (bool(code.co_flags & CO_VARKEYWORDS) or each in named)
+        for each in list(given)
+    )
 
 
 def _is_stdlib(callback: Any) -> bool:
