@@ -655,6 +655,16 @@ def test_only_a_callback_that_can_take_it_is_suspected(
     assert wr() is None
 
 
+def test_a_module_is_called_by_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`multiprocessing` enters the main program as `__mp_main__`, too."""
+    made = types.ModuleType("made")
+    for name in ("made", "__mp_made__"):
+        monkeypatch.setitem(sys.modules, name, made)
+    made.session = Session()  # type: ignore[attr-defined]
+    wr = weakref.ref(made.session)
+    assert str(why_alive(wr()).paths[0]) == "made.session"
+
+
 @on_cpython
 def test_a_class_is_held_by_its_own_order_and_no_base_of_itself() -> None:
     """Every class is in a cycle: it comes first in its own `__mro__`."""

@@ -124,7 +124,7 @@ class Modules:
         """
         chosen = [name for name, whose in self.rank.items() if whose is rank]
         chosen.reverse()
-        chosen.sort(key=lambda name: "__path__" in self.namespace(name))
+        chosen.sort(key=lambda name: (self._is_alias(name), "__path__" in self.namespace(name)))
         for name in chosen:
             module = self.named[name]
             if self.is_module(name):
@@ -162,8 +162,13 @@ class Modules:
         namespace = self.namespace(name)
         return assigns(namespace.get("__file__"), name_in(namespace, value) or "")
 
-    def _order(self, name: str) -> tuple[bool, bool, str]:
-        return name == "__main__", "__path__" in self.namespace(name), name
+    def _order(self, name: str) -> tuple[bool, bool, bool, str]:
+        namespace = self.namespace(name)
+        return self._is_alias(name), name == "__main__", "__path__" in namespace, name
+
+    def _is_alias(self, name: str) -> bool:
+        """`multiprocessing` enters the main program a second time, as `__mp_main__`."""
+        return plain(self.namespace(name).get("__name__"), name) != name
 
     def home(self, obj: object) -> tuple[str, str] | None:
         """Return the module and the qualified name that a class or function is imported by."""
