@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 import textwrap
 from typing import Any
 
@@ -239,6 +240,10 @@ def test_a_registration_during_exit_is_no_error(script: Any) -> None:
     assert (out, err) == (["cleaned up", "True"], "")
 
 
+@pytest.mark.skipif(
+    sysconfig.get_config_var("Py_GIL_DISABLED") == 1 and sys.version_info < (3, 14),
+    reason="daemon threads that run on crash or hang the interpreter's end (cpython#124149)",
+)
 def test_threads_that_register_until_the_end_do_not_disturb_the_exit(script: Any) -> None:
     """Daemon threads, that is: they may register and drop in the middle of anything."""
     out, err = script(
