@@ -155,13 +155,15 @@ def _run(core: Core, barrier: Barrier) -> None:
         if not _wait(core, barrier):
             _say(core, "exit waits for it")
 
-    watchdog = threading.Thread(target=watch, daemon=True)
     try:
-        watchdog.start()
-    except RuntimeError:  # CPython 3.12 starts no thread here
-        import faulthandler  # not at the top: isolated sub-interpreters can't load it
+        threading.Thread(target=watch, daemon=True).start()
+    except (
+        RuntimeError
+    ):  # CPython 3.12 starts no thread here, an isolated sub-interpreter none ever
+        if not _in_subinterpreter():  # which it would outlive
+            import faulthandler  # not at the top: isolated sub-interpreters can't load it
 
-        faulthandler.dump_traceback_later(core.patience)
+            faulthandler.dump_traceback_later(core.patience)
     core.run_here(barrier.is_open)
 
 

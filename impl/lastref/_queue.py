@@ -210,14 +210,15 @@ class Core:
         while self.threads < self.workers:
             token = object()
             args = (self, self.generation, token)
-            worker = threading.Thread(target=_work, args=args, name=self.name, daemon=True)
+            worker = None
             try:
+                worker = threading.Thread(target=_work, args=args, name=self.name, daemon=True)
                 if not self._counts(token):
                     break
                 worker.start()
             except BaseException as error:
                 # One that was interrupted may have started all the same: it counts itself.
-                if worker.ident is None:
+                if worker is None or worker.ident is None:
                     self.crew.discard(token)
                 if isinstance(error, RuntimeError):
                     # At shutdown, where there are too many threads, and in isolated

@@ -261,3 +261,35 @@ def test_threads_that_register_until_the_end_do_not_disturb_the_exit(script: Any
         """
     )
     assert (out, err) == (["end"], "")
+
+
+INNER = """
+import os
+from lastref.cleanup import add_cleanup, drain
+
+class Victim:
+    pass
+
+def say(text):
+    os.write(1, (text + chr(10)).encode())
+
+add_cleanup(Victim(), say, "drained")
+say(str(drain(60)))
+add_cleanup(Victim(), say, "at its end")
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="concurrent.interpreters is Python 3.14's")
+def test_an_isolated_interpreter_has_no_worker_and_runs_its_cleanups(script: Any) -> None:
+    """At `drain`, and at its end: it may start no daemon thread."""
+    out, err = script(
+        f"""
+        from concurrent import interpreters
+
+        interpreter = interpreters.create()
+        interpreter.exec({INNER!r})
+        interpreter.close()
+        say("end")
+        """
+    )
+    assert (out, err) == (["drained", "True", "at its end", "end"], "")
