@@ -17,6 +17,11 @@ pytestmark = pytest.mark.skipif(
     platform.python_implementation() != "CPython", reason="CPython's order of death"
 )
 
+with_gil = pytest.mark.skipif(
+    not getattr(sys, "_is_gil_enabled", lambda: True)(),
+    reason="code is tracked there, and lives for ever once a thread has started (3.13)",
+)
+
 
 class Finalized:
     """Dies by the collector alone, and is resurrected once where `kept` is given."""
@@ -41,7 +46,7 @@ def hung_on_token(obj: Finalized, seen: list[str]) -> weakref.ref[Any]:
     return weakref.ref(hung, lambda _: seen.append("cleaned"))
 
 
-@pytest.mark.skipif(not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="tracks code")
+@with_gil
 def test_a_token_in_the_dict_would_mend_c9() -> None:
     """What `__del__` resurrects is cleaned up only when it is dead for good."""
     kept: list[Any] = []
@@ -56,6 +61,7 @@ def test_a_token_in_the_dict_would_mend_c9() -> None:
     assert (seen, wr()) == (["cleaned"], None)
 
 
+@with_gil
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
 def test_a_token_in_the_dict_is_shared_by_copies(copied: Any) -> None:
     """The cleanup of a dead object waits for its copies: the reason why C9 is left as it is."""
