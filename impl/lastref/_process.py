@@ -157,9 +157,8 @@ def _run(core: Core, barrier: Barrier) -> None:
 
     try:
         threading.Thread(target=watch, daemon=True).start()
-    except (
-        RuntimeError
-    ):  # CPython 3.12 starts no thread here, an isolated sub-interpreter none ever
+    except RuntimeError:
+        # CPython 3.12 starts no thread here, and an isolated sub-interpreter no daemon ever.
         if not _in_subinterpreter():  # which it would outlive
             import faulthandler  # not at the top: isolated sub-interpreters can't load it
 

@@ -619,7 +619,7 @@ def test_an_atexit_callback_that_is_the_object_is_told() -> None:
 
 
 SUSPECTED = """
-import atexit, ctypes, sys, weakref
+import atexit, ctypes, weakref
 from deathwatch import why_alive
 
 class Session:
@@ -628,9 +628,9 @@ class Session:
 class Callback:
     def __call__(self): pass
 
-def is_suspected(callback, held):
+def is_suspected(callback, hold):
     session = Session()
-    held = type(held)([*held, session]) if type(held) is tuple else {**held, "key": session}
+    held = hold(session)
     wr = weakref.ref(session)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
     del session, held
@@ -651,7 +651,8 @@ for callback in (
     lambda **named: None,
     Callback(),
 ):
-    print(is_suspected(callback, (1,)), is_suspected(callback, {}))
+    positional = is_suspected(callback, lambda session: (1, session))
+    print(positional, is_suspected(callback, lambda session: {"key": session}))
 """
 
 

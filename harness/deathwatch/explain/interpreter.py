@@ -113,9 +113,7 @@ def arguments(path: Path) -> Found | None:
 
     Threads that were started without `threading` keep their arguments in the same way.
     """
-    if not is_exactly(path[0], tuple, dict) or len(path) < 2:
-        return None
-    if sys.version_info >= (3, 14):
+    if not is_exactly(path[0], tuple, dict) or len(path) < 2 or sys.version_info >= (3, 14):
         return None
     callbacks = [
         each for each in atexit_callbacks() if not _is_stdlib(each) and _takes(each, path[0])
@@ -128,13 +126,13 @@ def arguments(path: Path) -> Found | None:
     return f"{which} of a call in C, most likely of atexit callback {names}", "atexit", 1
 
 
-def _takes(callback: object, given: Any) -> bool:
+def _takes(callback: Any, given: Any) -> bool:
     """Tell whether a callback can have been given these (keyword) arguments.
 
     Of anything but functions and their methods there is no telling, short of running its code.
     """
     bound = type(callback) is types.MethodType
-    function = callback.__func__ if type(callback) is types.MethodType else callback
+    function = callback.__func__ if bound else callback
     if type(function) is not types.FunctionType:
         return True
     code = function.__code__
