@@ -88,17 +88,18 @@ class Flight:
         """
         me = get_ident()
         try:
-            while not self.landed:
-                _waiting[me] = ref(self)
-                if self._is_ours_to_break(me):
-                    raise RuntimeError(
-                        f"creating the value for {self._key!r} needs that value itself"
-                    )
-                if self._gate.acquire(timeout=_SLICE):
-                    self._gate.release()
+            self._wait(me)  # its loop is not here: see `tests/impl/test_bytecode.py`
         finally:
             _waiting.pop(me, None)
         return self.value
+
+    def _wait(self, me: int) -> None:
+        while not self.landed:
+            _waiting[me] = ref(self)
+            if self._is_ours_to_break(me):
+                raise RuntimeError(f"creating the value for {self._key!r} needs that value itself")
+            if self._gate.acquire(timeout=_SLICE):
+                self._gate.release()
 
     def _is_ours_to_break(self, me: int) -> bool:
         """Whether we wait for ourselves, and are the one of the circle that gives up.

@@ -166,11 +166,14 @@ class Core:
     def _settle(self, *runners: Runner) -> None:
         """No barrier waits for these runners any more. Open those that wait for nobody."""
         with self.books.lock:
-            for barrier in self.barriers.copy():
-                barrier.running.difference_update(runners)
-                if not barrier.running:
-                    self.barriers.remove(barrier)
-                    barrier.open()
+            self._open_barriers(runners)  # its loop is not here: see `tests/impl/test_bytecode.py`
+
+    def _open_barriers(self, runners: tuple[Runner, ...]) -> None:
+        for barrier in self.barriers.copy():
+            barrier.running.difference_update(runners)
+            if not barrier.running:
+                self.barriers.remove(barrier)
+                barrier.open()
 
     def run_here(self, until: Callable[[], bool]) -> int:
         """Run what is queued in this thread, until nothing is, or `until()`; how many ran."""
@@ -178,16 +181,20 @@ class Core:
         before = runner.executed
         try:
             with inside():
-                while not until():
-                    with self.turn:
-                        self.fetch()
-                    if not self.ready:
-                        break
-                    self.run(runner, until)
+                # Its loop is not here: see `tests/impl/test_bytecode.py`.
+                self._run_all(runner, until)
         finally:
             executed = runner.executed - before
             self.dismiss(runner)
         return executed
+
+    def _run_all(self, runner: Runner, until: Callable[[], bool]) -> None:
+        while not until():
+            with self.turn:
+                self.fetch()
+            if not self.ready:
+                break
+            self.run(runner, until)
 
     def dismiss(self, runner: Runner) -> None:
         runner.current = None

@@ -1,0 +1,82 @@
+"""What the compiler makes of the source, where a promise hangs on it.
+
+A signal is handled at a loop's jump back, and CPython leaves some of these jumps out of the
+exception table of the `try` or `with` around the loop: since 3.12 that of an `if` that ends the
+loop's body, in 3.12 and 3.13 that of `while condition`, since 3.14 that of `while True` (measured
+on 3.11.7, 3.12.1, 3.13.15, 3.14.8 and 3.15.0). A Ctrl-C handled there passes the `finally` by, and
+a lock stays held. A loop that must not lose it stands in a function of its own: a call is always in
+the table.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import pytest
+
+import lastref
+
+pytestmark = pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="other interpreters have no exception table"
+)
+
+
+def guarded_loops(node: ast.AST, guarded: bool = False) -> Iterator[range]:
+    """The lines of every loop in the body of a `try` or `with` of its own function.
+
+    Not of `with suppress(...)`, which has nothing to undo.
+    """
+    for child in ast.iter_child_nodes(node):
+        inside = guarded
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            inside = False
+        elif isinstance(node, ast.Try | ast.With | ast.AsyncWith) and child in node.body:
+            managers = [ast.unparse(item) for item in getattr(node, "items", ())]
+            inside = inside or not any(name.startswith("suppress(") for name in managers)
+        if inside and isinstance(child, ast.While | ast.For | ast.AsyncFor):
+            yield range(child.lineno, (child.end_lineno or child.lineno) + 1)
+        yield from guarded_loops(child, inside)
+
+
+def codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from codes(constant)
+
+
+def unguarded_jumps(source: str) -> list[int]:
+    """Lines from which a guarded loop jumps back where no handler is."""
+    loops = list(guarded_loops(ast.parse(source)))
+    lines = []
+    for code in codes(compile(source, "source", "exec")):
+        bytecode: Any = dis.Bytecode(code)
+        handled = [range(entry.start, entry.end) for entry in bytecode.exception_entries]
+        for instruction in bytecode:
+            line = instruction.positions and instruction.positions.lineno
+            if (
+                instruction.opname == "JUMP_BACKWARD"
+                and any(line in loop for loop in loops)
+                and not any(instruction.offset in entry for entry in handled)
+            ):
+                lines.append(line)
+    return lines
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 has every jump in its table")
+def test_the_search_finds_a_jump_that_no_finally_guards() -> None:
+    assert unguarded_jumps("with lock:\n for x in y:\n  a()\n  if b():\n   c()") == [4]
+    assert unguarded_jumps("with lock:\n for x in y:\n  a()") == []
+
+
+def test_no_loop_of_lastref_jumps_past_the_finally_around_it() -> None:
+    sources = sorted(Path(lastref.__path__[0]).glob("*.py"))
+    assert {"_flight.py", "_queue.py"} <= {path.name for path in sources}
+    found = {path.name: unguarded_jumps(path.read_text("utf-8")) for path in sources}
+    assert {name: lines for name, lines in found.items() if lines} == {}
