@@ -105,6 +105,11 @@ def _phase(item: pytest.Item, when: str, **arguments: object) -> str | None:
     return f"{what} in {when}"
 
 
+def _handlers(plugin: object) -> list[logging.Handler]:
+    found = [getattr(plugin, name, None) for name in _LOGS]
+    return [handler for handler in found if isinstance(handler, logging.Handler)]
+
+
 @contextlib.contextmanager
 def _quiet(item: pytest.Item) -> Iterator[None]:
     """Tell no plugin of outcomes, and drop what pytest does not capture by itself."""
@@ -112,11 +117,9 @@ def _quiet(item: pytest.Item) -> Iterator[None]:
         for name in _TOLD:
             stack.enter_context(_muted(getattr(item.config.hook, name)))
         plugin = item.config.pluginmanager.get_plugin("logging-plugin")
-        for name in _LOGS:
-            handler = getattr(plugin, name, None)
-            if isinstance(handler, logging.Handler):
-                stack.callback(handler.setLevel, handler.level)
-                handler.setLevel(sys.maxsize)
+        for handler in _handlers(plugin):
+            stack.callback(handler.setLevel, handler.level)
+            handler.setLevel(sys.maxsize)
         if item.config.getoption("capture", "fd") == "no":
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))

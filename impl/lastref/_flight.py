@@ -88,7 +88,7 @@ class Flight:
         """
         me = get_ident()
         try:
-            self._wait(me)  # its loop is not here: see `tests/impl/test_bytecode.py`
+            self._wait(me)  # its loop is not here: see `tests/harness/test_bytecode.py`
         finally:
             _waiting.pop(me, None)
         return self.value

@@ -45,7 +45,7 @@ def new_core(workers: int, name: str, at_exit: AtExit, patience: float) -> Core:
 def cores() -> list[Core]:
     """Every queue that may still have something to run. The others are forgotten here."""
     with Shared.lock:
-        _forget_spent()  # its loop is not here: see `tests/impl/test_bytecode.py`
+        _forget_spent()  # its loop is not here: see `tests/harness/test_bytecode.py`
         return list(_cores)
 
 

@@ -166,7 +166,9 @@ class Core:
     def _settle(self, *runners: Runner) -> None:
         """No barrier waits for these runners any more. Open those that wait for nobody."""
         with self.books.lock:
-            self._open_barriers(runners)  # its loop is not here: see `tests/impl/test_bytecode.py`
+            self._open_barriers(
+                runners
+            )  # its loop is not here: see `tests/harness/test_bytecode.py`
 
     def _open_barriers(self, runners: tuple[Runner, ...]) -> None:
         for barrier in self.barriers.copy():
@@ -181,7 +183,7 @@ class Core:
         before = runner.executed
         try:
             with inside():
-                # Its loop is not here: see `tests/impl/test_bytecode.py`.
+                # Its loop is not here: see `tests/harness/test_bytecode.py`.
                 self._run_all(runner, until)
         finally:
             executed = runner.executed - before

@@ -96,8 +96,7 @@ def measure(
         found: list[Json] = []
         for done, group in enumerate(chosen):
             announce(group.title, done, len(chosen))
-            if not group.lacking:
-                found += _take(group, context)
+            found += [] if group.lacking else _take(group, context)
         announce("done", len(chosen), len(chosen))
         return {
             "schema": SCHEMA,
