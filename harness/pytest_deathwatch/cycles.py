@@ -11,7 +11,7 @@ from deathwatch.referents import referents
 
 from .findings import Finding
 from .grouping import Hanging, Heap
-from .heap import RUNNERS, Key, is_a, is_foreign, is_runners, key, words
+from .heap import RUNNERS, Key, is_a, is_foreign, is_runners, key, of_classes, words
 
 Mark = frozenset[Key]
 """The kinds of objects in a cycle: the same for the same cycle in every run."""
@@ -35,17 +35,17 @@ def _is_users_module(name: object) -> bool:
 
 
 def signature(garbage: list[object]) -> set[Key]:
-    """Return the kinds of telling objects among the garbage, without looking for cycles.
+    """Return the kinds of telling objects among the garbage, without looking for cycles."""
+    return set(map(key, _telling(garbage)))
 
-    By type first: a test can drop a hundred thousand functions and classes, and nothing telling.
+
+def _telling(garbage: list[object]) -> list[object]:
+    """Return the telling objects among the garbage.
+
+    By class first: a test can drop a hundred thousand functions and classes, and nothing telling.
     """
-    kinds = set(map(type, garbage))
-    wanted = {kind for kind in kinds if is_foreign(kind)}
-    if types.FrameType in kinds:
-        wanted.add(types.FrameType)
-    if not wanted:
-        return set()
-    return {key(obj) for obj in garbage if type(obj) in wanted and telling(obj)}
+    mine = of_classes(garbage, lambda cls: cls is types.FrameType or is_foreign(cls))
+    return list(filter(telling, mine))
 
 
 def cycles(garbage: list[object]) -> dict[Mark, list[object]]:
@@ -55,7 +55,9 @@ def cycles(garbage: list[object]) -> dict[Mark, list[object]]:
     class has, and those with the runner's own objects, such as `pytest.raises`' result.
     """
     found: dict[Mark, list[object]] = {}
-    for component in _components({id(obj): obj for obj in garbage[:LIMIT]}):
+    looked_at = garbage[:LIMIT]
+    starts = list(map(id, _telling(looked_at)))
+    for component in _components({id(obj): obj for obj in looked_at}, starts):
         if any(is_a(o, type, types.ModuleType) or is_runners(o) for o in component):
             continue
         if any(map(telling, component)):
@@ -95,27 +97,32 @@ def _shortest(start: object, component: list[object]) -> list[object]:
     return [start]
 
 
-def _components(nodes: dict[int, object]) -> Iterator[list[object]]:
-    """Yield the strongly connected components that are cycles (Tarjan's algorithm, iterative)."""
+def _components(nodes: dict[int, object], starts: list[int]) -> Iterator[list[object]]:
+    """Yield the strongly connected components that are cycles and that these nodes reach.
+
+    Tarjan's algorithm, iterative.
+    """
     index: dict[int, int] = {}
     low: dict[int, int] = {}
     stack: list[int] = []
     on_stack: set[int] = set()
-    for start in nodes:
-        if start in index:
-            continue
-        work = [(start, iter(_edges(nodes, start)))]
-        index[start] = low[start] = len(index)
-        stack.append(start)
-        on_stack.add(start)
+    work: list[tuple[int, list[int], Iterator[int]]] = []
+
+    def enter(node: int) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        on_stack.add(node)
+        edges = _edges(nodes, node)
+        work.append((node, edges, iter(edges)))
+
+    for start in starts:
+        if start not in index:
+            enter(start)
         while work:
-            node, edges = work[-1]
-            for target in edges:
+            node, edges, left = work[-1]
+            for target in left:
                 if target not in index:
-                    index[target] = low[target] = len(index)
-                    stack.append(target)
-                    on_stack.add(target)
-                    work.append((target, iter(_edges(nodes, target))))
+                    enter(target)
                     break
                 if target in on_stack:
                     low[node] = min(low[node], index[target])
@@ -131,12 +138,12 @@ def _components(nodes: dict[int, object]) -> Iterator[list[object]]:
                         component.append(member)
                         if member == node:
                             break
-                    if len(component) > 1 or node in _edges(nodes, node):
+                    if len(component) > 1 or node in edges:
                         yield [nodes[member] for member in component]
 
 
 def _edges(nodes: dict[int, object], node: int) -> list[int]:
-    return [id(obj) for obj in referents(nodes[node]) if id(obj) in nodes]
+    return list(filter(nodes.__contains__, map(id, referents(nodes[node]))))
 
 
 def finding_of(mark: Mark, cycle: list[object], heap: Heap, test: str) -> Finding:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from deathwatch.referents import referents
 
 from .findings import Finding
-from .heap import CONTAINERS, RUNNERS, Key, is_a, is_foreign, key, words
+from .heap import CONTAINERS, RUNNERS, Key, is_a, is_foreign, key, of_classes, words
 
 if TYPE_CHECKING:
     from deathwatch.explain import RetentionPath
@@ -170,8 +170,11 @@ class Bounds:
 
     @classmethod
     def of(cls, heap: Heap) -> Bounds:
-        cached, caches = bounded(heap)
-        queued, queues = in_bounded_queues(heap)
+        keepers = _keepers()
+        queues = [each for each in keepers[deque] if each.maxlen is not None]
+        queues += [each.queue for each in keepers[queue.Queue] if each.maxsize > 0]
+        cached, caches = bounded(heap, keepers[_LRU_CACHE])
+        queued, queues = in_bounded_queues(heap, queues)
         return cls(cached, queued, caches + queues)
 
     def __contains__(self, obj: object) -> bool:
@@ -184,6 +187,14 @@ class Bounds:
         return id(obj) in self.cached and any(
             "cached call" in edge.text or "cached result" in edge.text for edge in path.edges
         )
+
+
+def _keepers() -> dict[type, list[Any]]:
+    """Return all objects that are exactly of these types; the heap must not be frozen."""
+    found: dict[type, list[Any]] = {_LRU_CACHE: [], deque: [], queue.Queue: []}
+    for obj in of_classes(gc.get_objects(), lambda cls: any(cls is each for each in found)):
+        found[type(obj)].append(obj)
+    return found
 
 
 def finding_of(
@@ -245,22 +256,27 @@ def _is_runners(path: RetentionPath) -> bool:
     )
 
 
-def only_held_by(heap: Heap, obj: object, holders: Iterable[object]) -> bool:
-    """Tell whether nothing from before but these holds an object, or what leads to it.
+def only_held_by(heap: Heap, objs: list[object], holders: Iterable[object]) -> set[int]:
+    """Return the ids of those of `objs` of which nothing from before but `holders` has the object,
+    or what leads to it.
 
-    An answer that costs one walk over the heap, and saves the search for paths. Never on
+    An answer that costs one walk over the heap, and saves the search for paths. None on
     free-threaded builds, where `gc.get_referrers` finds nothing up to 3.13 (cpython#118522).
     """
-    leading = tuple(heap.objects[mark] for mark in heap.reaching([id(obj)]))
-    if len(leading) > _FEW or not COUNTED:
-        return False
-    known = {id(leading), *heap.objects, *map(id, holders)}
-    return all(id(each) in known for each in gc.get_referrers(*leading))
+    if not COUNTED or not objs:
+        return set()
+    leading = {id(obj): heap.reaching([id(obj)]) for obj in objs}
+    leading = {mark: marks for mark, marks in leading.items() if len(marks) <= _FEW}
+    asked = tuple(heap.objects[mark] for mark in set().union(*leading.values()))
+    known = {id(objs), id(asked), *heap.objects, *map(id, holders)}
+    others = [each for each in gc.get_referrers(*asked) if id(each) not in known]
+    held = set(map(id, referents(*others)))
+    return {mark for mark, marks in leading.items() if marks.isdisjoint(held)}
 
 
-def bounded(heap: Heap) -> tuple[set[int], list[object]]:
-    """Return the ids of what a `functools.lru_cache` with a size holds, and all that hangs on it;
-    and such caches, with their parts.
+def bounded(heap: Heap, wrappers: list[Any]) -> tuple[set[int], list[object]]:
+    """Return the ids of what those `functools.lru_cache`s that have a size hold, and all that hangs
+    on it; and such caches, with their parts.
 
     Such a cache replaces its entries in the end. Where it is the cache of a method of the object's
     own class, it keeps instances alive that no one asked it to keep: that stays a leak.
@@ -268,7 +284,7 @@ def bounded(heap: Heap) -> tuple[set[int], list[object]]:
     held: list[object] = []
     caches: list[object] = []
     wanted = set(heap.objects)
-    for wrapper in _lru_caches():
+    for wrapper in wrappers:
         if wrapper.cache_parameters()["maxsize"] is not None:
             caches += [wrapper, *(ref for ref in referents(wrapper) if type(ref) is dict)]
             entries = [heap.objects[mark] for mark in _entries(wrapper, wanted)]
@@ -278,26 +294,15 @@ def bounded(heap: Heap) -> tuple[set[int], list[object]]:
     return (set(heap.reach(held)) if held else set()), caches
 
 
-def in_bounded_queues(heap: Heap) -> tuple[set[int], list[object]]:
+def in_bounded_queues(heap: Heap, queues: list[deque[Any]]) -> tuple[set[int], list[deque[Any]]]:
     """Return the ids of what queues with a size hold, and all that hangs on it; and such queues.
 
     A `deque` with a `maxlen` drops its other end, and a full `queue.Queue` takes nothing. Queues
     that survived with the objects bound nothing: there is one more of them after every run.
     """
-    queues = [each for each in _bounded_queues() if id(each) not in heap.objects]
+    queues = [each for each in queues if id(each) not in heap.objects]
     held = [obj for obj in referents(*queues) if id(obj) in heap.objects] if queues else []
-    return (set(heap.reach(held)) if held else set()), list(queues)
-
-
-def _bounded_queues() -> list[deque[Any]]:
-    """Return the deques that have a bound, or are in something that has; on an unfrozen heap."""
-    queues = []
-    for obj in gc.get_objects():
-        if type(obj) is deque and obj.maxlen is not None:
-            queues.append(obj)
-        elif type(obj) is queue.Queue and obj.maxsize > 0:
-            queues.append(obj.queue)
-    return queues
+    return (set(heap.reach(held)) if held else set()), queues
 
 
 def on_method_caches(objs: list[object]) -> list[object]:
@@ -316,11 +321,6 @@ def _method_caches(cls: type) -> list[Any]:
 
 def is_own_method(wrapper: Any, obj: object) -> bool:
     return any(wrapper is each for each in _method_caches(type(obj)))
-
-
-def _lru_caches() -> list[Any]:
-    """Return every C-implemented `lru_cache` of the program; the heap must not be frozen."""
-    return [obj for obj in gc.get_objects() if type(obj) is _LRU_CACHE]
 
 
 def _entries(wrapper: Any, wanted: set[int]) -> set[int]:

@@ -6,8 +6,9 @@ import gc
 import logging
 import sys
 import types
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import compress
 from typing import Any
 from weakref import ref
 
@@ -68,6 +69,19 @@ def is_runners(obj: object) -> bool:
         name = obj.f_globals.get("__name__")
         return isinstance(name, str) and name.partition(".")[0] in RUNNERS
     return package(type(obj)) in RUNNERS
+
+
+def _may_be_runners(cls: type) -> bool:
+    return cls is types.FrameType or package(cls) in RUNNERS
+
+
+def of_classes(objs: list[object], wanted: Callable[[type], bool]) -> list[object]:
+    """Return the objects whose class is wanted. Each class is asked once, and the rest is in C."""
+    classes = list(map(type, objs))
+    marks = list(map(id, classes))  # a metaclass may forbid its classes to be hashed
+    of_mark = dict(zip(marks, classes, strict=True))
+    chosen = {mark for mark, cls in of_mark.items() if wanted(cls)}
+    return list(compress(objs, map(chosen.__contains__, marks)))
 
 
 def is_a(obj: object, *classes: type) -> bool:
@@ -163,7 +177,7 @@ class Window:
         """
         new = self._snapshot.new()
         roots = [*self.static, *self._of(item), passing, *passing, self, *self.mine]
-        roots.extend(filter(is_runners, new))
+        roots.extend(filter(is_runners, of_classes(new, _may_be_runners)))
         return _telling(new, _owned(roots, new))
 
     @staticmethod

@@ -227,14 +227,12 @@ class Session:
         whole = grouping.Heap([*kept, *latest])
         holders = bounds.holders
         holders += [kept, latest, rest, leaking, heap.objects, whole.objects]
-        leaking = [
-            obj
-            for obj in leaking
-            if obj not in bounds or not grouping.only_held_by(whole, obj, holders)
-        ]
+        doubtful = [obj for obj in leaking if obj in bounds]
+        excused = grouping.only_held_by(whole, doubtful, holders)
+        leaking = [obj for obj in leaking if id(obj) not in excused]
         hanging = [grouping.Hanging.on(whole, obj) for obj in leaking]
         # from here on this frame holds nothing but what is explained
-        for own in (kept, latest, rest, holders, heap.objects, whole.objects):
+        for own in (kept, latest, rest, doubtful, holders, heap.objects, whole.objects):
             own.clear()
         return shown | self._explain(name, leaking, hanging, bounds, evidence)
 
