@@ -780,3 +780,30 @@ def test_of_modules_without_a_source_one_is_blamed_for_certain() -> None:
         for name in names:
             del sys.modules[name]
     assert str(retention.paths[0]) == "made_a.shared['k']"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_automatic_collection_is_off_meanwhile_and_then_as_it_was(
+    enabled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the search fails."""
+    was, meanwhile = gc.isenabled(), []
+
+    def fail(search: object, frame: object) -> None:
+        meanwhile.append(gc.isenabled())
+        raise Interrupted
+
+    class Interrupted(BaseException):
+        pass
+
+    try:
+        (gc.enable if enabled else gc.disable)()
+        why_alive(object())
+        assert gc.isenabled() is enabled
+        monkeypatch.setattr("deathwatch.explain.why._Search.run", fail)
+        with pytest.raises(Interrupted):
+            why_alive(object())
+        assert gc.isenabled() is enabled
+        assert meanwhile == [False]
+    finally:
+        (gc.enable if was else gc.disable)()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import types
 from collections import Counter
@@ -36,6 +37,8 @@ from .walk import COUNTED, CPYTHON, Walk, count, key, references_to
 def why_alive(obj: object, *, paths: int = 3) -> Retention:
     """Say who keeps an object alive: up to `paths` strong paths from roots to it.
 
+    Automatic collection is off meanwhile, and afterwards as it was.
+
     >>> import deathwatch.explain, sys
     >>> class Session: ...
     >>> session = sys.session = Session()
@@ -46,12 +49,17 @@ def why_alive(obj: object, *, paths: int = 3) -> Retention:
     held = [obj]
     del obj
     search = _Search(held, _references(held))
+    enabled = gc.isenabled()
     try:
+        # A collection now would change the heap meanwhile, and go through a list of all of it.
+        gc.disable()
         search.run(sys._getframe(1))
         return search.answer(paths)
     finally:
         search.clear()
         held.clear()
+        if enabled:
+            gc.enable()
 
 
 def _references(held: list[object]) -> int | None:
