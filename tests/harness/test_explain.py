@@ -807,3 +807,21 @@ def test_automatic_collection_is_off_meanwhile_and_then_as_it_was(
         assert meanwhile == [False]
     finally:
         (gc.enable if was else gc.disable)()
+
+
+def test_a_huge_container_is_named_only_where_no_other_holds_the_object(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To ask it takes as long as all the others: it is asked last, and found all the same."""
+    service = types.ModuleType("service")
+    monkeypatch.setitem(sys.modules, "service", service)
+    session = Session()
+    everything: list[Any] = [Node() for _ in range(20_000)]
+    everything[7_000] = node = Node()
+    node.children.append(session)  # type: ignore[arg-type]
+    recent = [node]
+    vars(service).update(everything=everything, recent=recent)
+    del everything, node
+    assert str(why_alive(session).paths[0]) == "service.recent[0].children[0]"
+    recent.clear()
+    assert str(why_alive(session).paths[0]) == "service.everything[7000].children[0]"

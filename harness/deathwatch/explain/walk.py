@@ -3,7 +3,7 @@
 The pass is breadth first, in stages: each stage starts at roots of its own and enters nothing
 that an earlier one has reached, so that a path of a better stage is never hidden by a shorter
 one of a worse. All work per object is done in C, a chunk of objects at a time. No parents are
-recorded: the way back is found by bisecting the chunk in which an object was first met.
+recorded: the way back is found by searching the chunk in which an object was first met.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ CHUNKS, FROM_EACH = 8, 4
 # Objects per call of `gc.get_referents`. 500 to 8,000 measure alike; the lists of references
 # that one chunk yields are all that the pass holds beside its record.
 CHUNK = 2048
+# Objects of a chunk that are asked at once for the first that refers to another. 16 to 256 alike.
+BLOCK = 64
+HUGE = 10_000
+"""Elements of a container that is asked after the others of its chunk."""
+_CONTAINERS: tuple[Any, ...] = (list, dict, tuple, set, frozenset)
 CPYTHON = sys.implementation.name == "cpython"
 # Whether reference counts are exact: on free-threaded builds some are deferred.
 COUNTED = CPYTHON and getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -74,6 +79,13 @@ referents: Callable[..., list[Any]] = safe_referents if CPYTHON else _referents_
 
 def count(refs: Iterable[object], target: object) -> int:
     return sum(map(is_, refs, repeat(target)))
+
+
+def _is_huge(obj: Any) -> bool:
+    cls = type(obj)
+    return issubclass(cls, _CONTAINERS) and any(
+        issubclass(cls, kind) and kind.__len__(obj) > HUGE for kind in _CONTAINERS
+    )
 
 
 def refers(objs: Iterable[object], target: object) -> bool:
@@ -223,16 +235,24 @@ class Walk:
             first, stop = self._first[chunk], self._stop[chunk]
             if first < 0:
                 return back[::-1]
-            child = self.order[back[-1]]
-            while stop - first > 1:
-                middle = (first + stop) // 2
-                if refers(self.order[first:middle], child):
-                    stop = middle
-                else:
-                    first = middle
-            if not refers(self.order[first:stop], child):
+            holder = self._first_referrer(first, stop, self.order[back[-1]])
+            if holder is None:
                 return None
-            back.append(first)
+            back.append(holder)
+
+    def _first_referrer(self, first: int, stop: int, child: object) -> int | None:
+        """Return the position of the first object that refers to another, a huge one last.
+
+        To ask one that holds a hundred thousand others takes as long as all the rest.
+        """
+        order = self.order
+        huge = [at for at in range(first, stop) if _is_huge(order[at])]
+        rest = sorted({*range(first, stop)}.difference(huge)) if huge else range(first, stop)
+        for start in range(0, len(rest), BLOCK):
+            block = rest[start : start + BLOCK]
+            if refers([order[at] for at in block], child):
+                return next((at for at in block if refers([order[at]], child)), None)
+        return next((at for at in huge if refers([order[at]], child)), None)
 
     def references_to(self, wanted: Container[int]) -> Counter[int]:
         """Return how many references a few objects have from what was reached, and the target."""
