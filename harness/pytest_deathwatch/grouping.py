@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from deathwatch.referents import referents
 
 from .findings import Finding
-from .heap import CONTAINERS, RUNNERS, Key, is_a, is_foreign, key, of_classes, words
+from .heap import RUNNERS, Key, is_a, is_container, is_foreign, key, of_classes, words
 
 if TYPE_CHECKING:
     from deathwatch.explain import RetentionPath
@@ -102,7 +102,7 @@ def _telling(obj: object) -> int:
     """Rank what a person wants to read of: instances of their own classes first."""
     if is_foreign(type(obj)):
         return 0
-    return 2 if type(obj) in CONTAINERS else 1
+    return 2 if is_container(obj) else 1
 
 
 def representatives(heap: Heap, kinds: set[Key]) -> list[object]:
@@ -336,7 +336,7 @@ def _entries(wrapper: Any, wanted: set[int]) -> set[int]:
         inner = [
             obj
             for obj in level
-            if type(obj) in CONTAINERS
+            if is_container(obj)
             or "_lru" in type(obj).__name__
             or type(obj).__name__ == "_HashedSeq"
         ]

@@ -77,16 +77,23 @@ def _may_be_runners(cls: type) -> bool:
 
 def of_classes(objs: list[object], wanted: Callable[[type], bool]) -> list[object]:
     """Return the objects whose class is wanted. Each class is asked once, and the rest is in C."""
-    classes = list(map(type, objs))
-    marks = list(map(id, classes))  # a metaclass may forbid its classes to be hashed
-    of_mark = dict(zip(marks, classes, strict=True))
-    chosen = {mark for mark, cls in of_mark.items() if wanted(cls)}
-    return list(compress(objs, map(chosen.__contains__, marks)))
+    # By address: a metaclass may forbid its classes to be hashed.
+    examples = dict(zip(map(id, map(type, objs)), objs, strict=True))
+    chosen = {mark for mark, obj in examples.items() if wanted(type(obj))}
+    if not chosen:
+        return []
+    return list(compress(objs, map(chosen.__contains__, map(id, map(type, objs)))))
 
 
 def is_a(obj: object, *classes: type) -> bool:
     """Tell whether an object is an instance, by its real type: no proxy's `__class__` is asked."""
     return issubclass(type(obj), classes)
+
+
+def is_container(obj: object) -> bool:
+    """Tell whether an object is exactly a builtin container: no metaclass's `==` is asked."""
+    cls = type(obj)
+    return any(cls is each for each in CONTAINERS)
 
 
 def is_foreign(cls: type) -> bool:
@@ -212,7 +219,8 @@ def _is_bookkeeping(obj: object) -> bool:
     registries of abstract classes are full; iterators of the runner's loops; empty containers."""
     if type(obj) is types.BuiltinFunctionType:
         return is_a(obj.__self__, ref)
-    return type(obj).__name__ in _PASSING or (type(obj) in CONTAINERS and not obj)
+    name = type.__getattribute__(type(obj), "__name__")
+    return name in _PASSING or (is_container(obj) and not obj)
 
 
 def _telling(new: list[object], owned: set[int]) -> list[object]:

@@ -110,7 +110,7 @@ def check_pending(item: pytest.Item) -> None:
 
 def _counts(obj: object, classes: tuple[type, ...]) -> bool:
     if classes:
-        return any(cls in type(obj).__mro__ for cls in classes)
+        return any(cls is base for cls in classes for base in type(obj).__mro__)
     return is_foreign(type(obj)) and not is_a(obj, type)
 
 

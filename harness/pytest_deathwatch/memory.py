@@ -10,7 +10,7 @@ from deathwatch.referents import referents
 
 from .cycles import Mark
 from .grouping import Heap
-from .heap import CONTAINERS, Key, is_foreign, key
+from .heap import Key, is_container, is_foreign, key
 
 # How often a kind of object has to be left without a leak before such objects alone are no reason
 # to rerun a test. A class that is the program's own stays under suspicion for longer, and is
@@ -101,7 +101,7 @@ def _file(test: str) -> str:
 
 def _is_plain(obj: object) -> bool:
     """Tell whether a container holds plain values alone: the runner's frames have many such."""
-    return type(obj) in CONTAINERS and not any(map(gc.is_tracked, gc.get_referents(obj)))
+    return is_container(obj) and not any(map(gc.is_tracked, gc.get_referents(obj)))
 
 
 def holders_of(objs: list[object]) -> list[object | None]:
@@ -114,7 +114,7 @@ def holders_of(objs: list[object]) -> list[object | None]:
     holders = [
         each
         for each in gc.get_referrers(*asked)
-        if id(each) not in mine and (type(each) in CONTAINERS or hasattr(type(each), "__dict__"))
+        if id(each) not in mine and (is_container(each) or hasattr(type(each), "__dict__"))
     ]
     held = [set(map(id, referents(each))) for each in holders]
     return [

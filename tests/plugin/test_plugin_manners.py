@@ -247,11 +247,13 @@ def test_other_peoples_plugins(judge, plugin_name: str, body: str) -> None:
 
 @pytest.mark.usefixtures("judges")
 def test_no_code_of_the_objects_runs(judge) -> None:
-    """A proxy may raise for its class, equality, hash, truth and repr."""
+    """A proxy may raise for its class, equality, hash, truth and repr; its class for the same."""
     run = judge(
         """
-        class Hostile:
-            def refuse(self, *_): raise SystemError("asked")
+        def refuse(self, *_): raise SystemError("asked")
+        class Meta(type):
+            __eq__ = __hash__ = __bool__ = __repr__ = __len__ = __iter__ = refuse
+        class Hostile(metaclass=Meta):
             __class__ = property(refuse)
             __eq__ = __hash__ = __bool__ = __repr__ = __len__ = __iter__ = refuse
         KEPT = []
