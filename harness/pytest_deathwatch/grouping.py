@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from deathwatch.referents import referents
 
 from .findings import Finding
-from .heap import RUNNERS, Key, is_a, is_container, is_foreign, key, of_classes, words
+from .heap import RUNNERS, Key, is_a, is_container, is_foreign, key, name_of, of_classes, words
 
 if TYPE_CHECKING:
     from deathwatch.explain import RetentionPath
@@ -28,7 +28,8 @@ _PASSING = ("machinery", "local", "passing")
 """Whose paths are no reason to live on: of the run's frames, this package's among them."""
 
 _FEW = 100
-"""Objects whose holders are looked for at once: each costs a comparison per reference."""
+"""Survivors that may lead to one whose holders are looked for: each costs a comparison per
+reference of the heap."""
 
 # Whether it can be told what holds an object beside this package's own variables.
 COUNTED = getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -263,11 +264,13 @@ def only_held_by(heap: Heap, objs: list[object], holders: Iterable[object]) -> s
     An answer that costs one walk over the heap, and saves the search for paths. None on
     free-threaded builds, where `gc.get_referrers` finds nothing up to 3.13 (cpython#118522).
     """
-    if not COUNTED or not objs:
+    if not COUNTED:
         return set()
     leading = {id(obj): heap.reaching([id(obj)]) for obj in objs}
     leading = {mark: marks for mark, marks in leading.items() if len(marks) <= _FEW}
     asked = tuple(heap.objects[mark] for mark in set().union(*leading.values()))
+    if not asked:
+        return set()
     known = {id(objs), id(asked), *heap.objects, *map(id, holders)}
     others = [each for each in gc.get_referrers(*asked) if id(each) not in known]
     held = set(map(id, referents(*others)))
@@ -337,8 +340,8 @@ def _entries(wrapper: Any, wanted: set[int]) -> set[int]:
             obj
             for obj in level
             if is_container(obj)
-            or "_lru" in type(obj).__name__
-            or type(obj).__name__ == "_HashedSeq"
+            or "_lru" in name_of(type(obj))
+            or name_of(type(obj)) == "_HashedSeq"
         ]
         level = [obj for obj in referents(*inner) if id(obj) not in seen]
     return found

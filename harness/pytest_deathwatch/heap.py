@@ -35,6 +35,11 @@ RUNNERS = frozenset(
 THRESHOLD = 100_000
 
 CONTAINERS: tuple[type, ...] = (list, dict, tuple, set, frozenset)
+_CONTAINER_IDS = frozenset(map(id, CONTAINERS))
+# What a metaclass can't answer in the place of `type`.
+_NAME: Any = type.__dict__["__name__"]
+_QUALNAME: Any = type.__dict__["__qualname__"]
+_MODULE: Any = type.__dict__["__module__"]
 _PASSING = frozenset(
     {
         "list_reverseiterator",
@@ -50,10 +55,15 @@ _PASSES = 10
 def module_of(cls: type) -> str:
     """Return the module of a class by its own account, "?" where it has none."""
     try:
-        module = type.__getattribute__(cls, "__module__")
+        module = _MODULE.__get__(cls)
     except AttributeError:
         return "?"
     return module if isinstance(module, str) else "?"
+
+
+def name_of(cls: type) -> str:
+    name: str = _NAME.__get__(cls)
+    return name
 
 
 def package(cls: type) -> str:
@@ -92,8 +102,7 @@ def is_a(obj: object, *classes: type) -> bool:
 
 def is_container(obj: object) -> bool:
     """Tell whether an object is exactly a builtin container: no metaclass's `==` is asked."""
-    cls = type(obj)
-    return any(cls is each for each in CONTAINERS)
+    return id(type(obj)) in _CONTAINER_IDS
 
 
 def is_foreign(cls: type) -> bool:
@@ -120,8 +129,8 @@ def key(obj: Any) -> Key:
     if cls is types.CoroutineType:
         return _of_code("coroutine", obj.cr_code)
     if issubclass(cls, type):
-        return "class", module_of(obj), type.__getattribute__(obj, "__qualname__")
-    return (f"{module_of(cls)}.{type.__getattribute__(cls, '__qualname__')}",)
+        return "class", module_of(obj), _QUALNAME.__get__(obj)
+    return (f"{module_of(cls)}.{_QUALNAME.__get__(cls)}",)
 
 
 def words(kind: Key) -> str:
@@ -219,8 +228,7 @@ def _is_bookkeeping(obj: object) -> bool:
     registries of abstract classes are full; iterators of the runner's loops; empty containers."""
     if type(obj) is types.BuiltinFunctionType:
         return is_a(obj.__self__, ref)
-    name = type.__getattribute__(type(obj), "__name__")
-    return name in _PASSING or (is_container(obj) and not obj)
+    return name_of(type(obj)) in _PASSING or (is_container(obj) and not obj)
 
 
 def _telling(new: list[object], owned: set[int]) -> list[object]:

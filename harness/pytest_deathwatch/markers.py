@@ -75,7 +75,7 @@ def _no_leaks(item: pytest.Item, classes: tuple[type, ...]) -> Iterator[None]:
     try:
         yield
         collect()
-        survivors = [obj for obj in snapshot.new() if _counts(obj, classes)]
+        survivors = _counting(snapshot.new(), classes)
     finally:
         snapshot.release()
     if survivors:
@@ -87,6 +87,10 @@ def _no_leaks(item: pytest.Item, classes: tuple[type, ...]) -> Iterator[None]:
         text = _describe(survivors)
         survivors.clear()
         pytest.fail(text, pytrace=False)
+
+
+def _counting(objs: list[object], classes: tuple[type, ...]) -> list[object]:
+    return [obj for obj in objs if _counts(obj, classes)]
 
 
 def check_pending(item: pytest.Item) -> None:

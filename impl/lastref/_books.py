@@ -29,6 +29,11 @@ def is_due(item: Registration | None) -> bool:
     return item is not None and item._func is not released
 
 
+def _unreleased(items: list[Registration]) -> list[Registration]:
+    # A function, as `Books.busy` is: see `tests/harness/test_bytecode.py`.
+    return [item for item in items if item._func is not released]
+
+
 class CleanupStats(NamedTuple):
     """Counts since the start: `failed <= executed <= queued`, and none ever falls.
 
@@ -125,6 +130,9 @@ class Books:
             runner.busy = False
             self.dismiss(runner)
 
+    def busy(self) -> set[Runner]:
+        return {runner for runner in self.runners if runner.busy}
+
     def left(self) -> int:
         """How many are registered and neither stopped nor run."""
         with self.lock:
@@ -145,7 +153,7 @@ class Books:
             self._sweeping = True
             try:
                 end = len(self.live)  # other threads append meanwhile
-                kept = [item for item in self.live[:end] if item._func is not released]
+                kept = _unreleased(self.live[:end])
                 swept = end - len(kept)
                 # No call between these two, and so no fork.
                 self.live[:end] = kept

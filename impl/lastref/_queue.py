@@ -160,15 +160,14 @@ class Core:
                 # waits for the runner at hand.
                 item.running = {runner}
                 self.barriers.append(item)
-                item.running |= {other for other in self.books.runners if other.busy}
+                item.running |= self.books.busy()
             self._settle(runner)
 
     def _settle(self, *runners: Runner) -> None:
         """No barrier waits for these runners any more. Open those that wait for nobody."""
         with self.books.lock:
-            self._open_barriers(
-                runners
-            )  # its loop is not here: see `tests/harness/test_bytecode.py`
+            # Its loop is not here: see `tests/harness/test_bytecode.py`.
+            self._open_barriers(runners)
 
     def _open_barriers(self, runners: tuple[Runner, ...]) -> None:
         for barrier in self.barriers.copy():

@@ -782,14 +782,15 @@ def test_of_modules_without_a_source_one_is_blamed_for_certain() -> None:
     assert str(retention.paths[0]) == "made_a.shared['k']"
 
 
+@pytest.mark.parametrize("where", ["_Search.run", "_Search.clear"])
 @pytest.mark.parametrize("enabled", [True, False])
 def test_automatic_collection_is_off_meanwhile_and_then_as_it_was(
-    enabled: bool, monkeypatch: pytest.MonkeyPatch
+    enabled: bool, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the search fails."""
     was, meanwhile = gc.isenabled(), []
 
-    def fail(search: object, frame: object) -> None:
+    def fail(*_: object) -> None:
         meanwhile.append(gc.isenabled())
         raise Interrupted
 
@@ -800,7 +801,7 @@ def test_automatic_collection_is_off_meanwhile_and_then_as_it_was(
         (gc.enable if enabled else gc.disable)()
         why_alive(object())
         assert gc.isenabled() is enabled
-        monkeypatch.setattr("deathwatch.explain.why._Search.run", fail)
+        monkeypatch.setattr(f"deathwatch.explain.why.{where}", fail)
         with pytest.raises(Interrupted):
             why_alive(object())
         assert gc.isenabled() is enabled

@@ -22,8 +22,8 @@ from typing import Any
 
 from deathwatch.referents import referents as safe_referents
 
-# Holders that are put into words before the best are chosen, each at the cost of its path's length
-# in bisections of a chunk: from so many chunks at either end, and so many from each of them.
+# Holders that are put into words before the best are chosen, each at the cost of searching one
+# chunk for every step of its path: from so many chunks at either end, and so many from each.
 CHUNKS, FROM_EACH = 8, 4
 
 # Objects per call of `gc.get_referents`. 500 to 8,000 measure alike; the lists of references

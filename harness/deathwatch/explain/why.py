@@ -37,7 +37,8 @@ from .walk import COUNTED, CPYTHON, Walk, count, key, references_to
 def why_alive(obj: object, *, paths: int = 3) -> Retention:
     """Say who keeps an object alive: up to `paths` strong paths from roots to it.
 
-    Automatic collection is off meanwhile, and afterwards as it was.
+    Automatic collection is off meanwhile, and afterwards as it was. In a child that another thread
+    forks meanwhile, it stays off.
 
     >>> import deathwatch.explain, sys
     >>> class Session: ...
@@ -56,10 +57,12 @@ def why_alive(obj: object, *, paths: int = 3) -> Retention:
         search.run(sys._getframe(1))
         return search.answer(paths)
     finally:
-        search.clear()
-        held.clear()
-        if enabled:
-            gc.enable()
+        try:
+            search.clear()
+            held.clear()
+        finally:
+            if enabled:
+                gc.enable()
 
 
 def _references(held: list[object]) -> int | None:

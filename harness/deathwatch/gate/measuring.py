@@ -108,8 +108,12 @@ def measure(
             "base": context.base.title if context.base else None,
             "tiers": sorted(tiers),
             "figures": found,
-            "missing": [f"{group.title}: {group.lacking}" for group in chosen if group.lacking],
+            "missing": _missing(chosen),
         }
+
+
+def _missing(groups: list[Group]) -> list[str]:
+    return [f"{group.title}: {group.lacking}" for group in groups if group.lacking]
 
 
 def _take(group: Group, context: Context) -> Iterator[Json]:
