@@ -115,11 +115,15 @@ class Core:
 
     def look(self) -> None:
         """The same, unless another thread is at it."""
-        if self.turn.acquire(blocking=False):
-            try:
+        taken: list[bool] = []
+        try:
+            # Taken and noted in one call into C: no signal comes between the two.
+            taken.extend(filter(None, map(self.turn.acquire, (False,))))
+            if taken:
                 with inside():
                     self.fetch()
-            finally:
+        finally:
+            if taken:
                 self.turn.release()
 
     # Running

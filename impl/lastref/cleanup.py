@@ -210,6 +210,10 @@ class CleanupQueue:
     on free-threaded builds beside threads that are busy: CPython leaves locks of its own held in
     such a child, those of the very lists and queues that two threads use.
 
+    On CPython, Ctrl-C leaves no lock of this package held; but in 3.14 a `with` itself can miss it,
+    and keep its lock (cpython#148874). PyPy handles signals between any two steps: there, a program
+    that goes on after a Ctrl-C may find one held.
+
     Workers survive whatever a cleanup raises, `SystemExit` included, and keep nothing alive of a
     cleanup that has run. A queue that is dropped still runs what is registered with it, in its
     workers, which then end; without workers, at `drain()` and at exit.

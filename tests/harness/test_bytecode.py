@@ -2,13 +2,13 @@
 
 A signal is handled at a loop's jump back, and CPython leaves some of these jumps out of the
 exception table of the `try` or `with` around the loop: since 3.12 that of an `if` that ends the
-loop's body, comprehensions included (PEP 709), in 3.12 and 3.13 that of `while condition`, since
-3.14 that of `while True` (measured on 3.11.7, 3.12.1, 3.13.15, 3.14.8 and 3.15.0). A Ctrl-C handled
-there passes the `finally` by, and a lock stays held. A loop that must not lose it stands in a
-function of its own: a call is always in the table.
+loop's body, comprehensions included (PEP 709), in 3.12 and 3.13 that of `while condition`
+(cpython#130279), since 3.14 that of `while True` (measured on 3.11.7, 3.12.1, 3.13.15, 3.14.8 and
+3.15.0). A Ctrl-C handled there passes the `finally` by, and a lock stays held. A loop that must not
+lose it stands in a function of its own: a call is always in the table.
 
-Not mended by that: in 3.14.8 a signal that is handled just when `__enter__` has returned passes the
-`with` itself by (not in 3.11.7, 3.13.15 and 3.15.0).
+Not mended by that: in 3.14 a signal that is handled just when `__enter__` has returned passes the
+`with` itself by (cpython#148874, mended in 3.15).
 """
 
 from __future__ import annotations

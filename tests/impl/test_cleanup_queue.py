@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import threading
 import time
@@ -572,3 +573,48 @@ def test_what_is_no_number_and_no_queue_is_refused(call: Callable[[], object], s
     """At the call, naming the type."""
     with pytest.raises(TypeError, match=said):
         call()
+
+
+INTERRUPTED_LOOK = """
+import signal, threading
+from lastref.cleanup import CleanupQueue
+
+core = CleanupQueue(workers=0)._core
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+def look():  # a function: its own loop's jump back is in no exception table
+    signal.setitimer(signal.ITIMER_REAL, 3e-4)
+    while True:
+        core.look()
+
+def is_free():
+    found = []
+    def take():
+        found.extend(map(core.turn.acquire, (True,), (1.0,)))
+        core.turn.release()
+    other = threading.Thread(target=take)
+    other.start()
+    other.join()
+    return found == [True]
+
+signal.signal(signal.SIGALRM, interrupt)
+for number in range(300):
+    try:
+        look()
+    except KeyboardInterrupt:
+        pass
+    assert is_free(), f"held after {number + 1} interrupts"
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers on this platform")
+@pytest.mark.skipif(
+    PYPY, reason="handles signals between any two bytecodes, those of a finally too"
+)
+def test_an_interrupted_look_lets_go_of_the_queue(run_python: Any) -> None:
+    """Before it took the lock and noted that in one step, one interrupt in ten left it held."""
+    done = run_python(INTERRUPTED_LOOK)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
