@@ -40,10 +40,9 @@ class Counters:
 
     def requests(self, work: Work, files: Collection[str]) -> None:
         """Requests to open and map `files`, by the audit hook, which stays in this process."""
-        from deathwatch.measure import listening, requests
+        from deathwatch.measure import listening
 
         def measure() -> Figures:
-            requests.check()
             with listening(files) as heard:
                 work()
             return {f"{name} requests": count for name, count in heard.counts.items()}
@@ -58,7 +57,6 @@ class Counters:
         from deathwatch.measure import perf
 
         def measure() -> Figures:
-            perf.check()
             with perf.counting(names) as counts:
                 work()
             return {f"{name} calls": count for name, count in counts.items()}

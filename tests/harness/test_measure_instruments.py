@@ -359,3 +359,35 @@ def await_end(pid: int) -> None:
             return
         time.sleep(0.01)
     raise AssertionError(f"process {pid} still runs")
+
+
+@pytest.mark.parametrize(
+    ("broken", "use"),
+    [
+        ("selftest.known_truth = lambda path: None", "listening([]).__enter__()"),
+        pytest.param("memory.live_mappings = lambda files: 0", "snapshot([])", marks=linux_only),
+        ("objects.gc.get_objects = lambda: []", "live(int)"),
+    ],
+    ids=["listening", "snapshot", "live"],
+)
+def test_an_instrument_that_fails_its_self_test_is_unavailable_at_every_use(
+    broken: str, use: str, run_python: Callable[..., str]
+) -> None:
+    """Nobody has to ask for the self-test. One that is whole again is tested again, and works."""
+    code = f"""
+from deathwatch.measure import Unavailable, listening, live, memory, objects, selftest, snapshot
+kept = selftest.known_truth, memory.live_mappings, objects.gc.get_objects
+{broken}
+for _ in range(2):
+    try:
+        {use}
+    except Unavailable as why:
+        print(why)
+    else:
+        print("trusted")
+selftest.known_truth, memory.live_mappings, objects.gc.get_objects = kept
+{use}
+"""
+    said = run_python(code).splitlines()
+    assert len(said) == 2
+    assert all("unavailable, because" in line for line in said), said

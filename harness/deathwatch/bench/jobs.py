@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deathwatch import Watch, collect, watch
-from deathwatch.measure import listening, requests, snapshot, span
+from deathwatch.measure import listening, snapshot, span
 from deathwatch.measure.memory import live_mappings
 from deathwatch.measure.processes import Json, serve
 
@@ -52,7 +52,6 @@ def _count(job: Json) -> Json:
 
 def _requests(job: Json) -> Json:
     """The schedule, heard by the audit hook."""
-    requests.check()
     get, overlap, asked = _prepare(job)
     with listening(job["files"]) as heard:
         outcome = run(get, overlap, asked)

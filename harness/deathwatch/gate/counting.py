@@ -10,7 +10,7 @@ from typing import Any
 
 from deathwatch import collect
 from deathwatch.bench.overlaps import Overlap, orders, run, touch
-from deathwatch.measure import Snapshot, Unavailable, listening, requests, snapshot, span
+from deathwatch.measure import Snapshot, Unavailable, listening, snapshot, span
 from deathwatch.measure.objects import live
 from deathwatch.measure.processes import Json, serve
 
@@ -132,7 +132,6 @@ def _register(lib: Any, nodes: list[Any]) -> None:
 
 def _requests(job: Json) -> Json:
     """Opens and maps that the interpreter was asked for, by a scripted schedule."""
-    requests.check()
     lib = subject.load(job["source"])
     lib.MappedFile(job["files"][0])
     found: Json = {}

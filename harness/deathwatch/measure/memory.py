@@ -15,6 +15,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .checked import once
 from .unavailable import Unavailable, require
 
 _PROC = "/proc/self"  # elsewhere than on Linux it isn't there
@@ -42,13 +43,16 @@ def snapshot(files: Collection[str]) -> Snapshot:
 
     Only shared mappings count, which is what `mmap.ACCESS_READ` makes: the loader's own, private
     mappings of a library that happens to be among the files do not. Costs some 200 us, and about
-    1 us more per mapping of the process. Raises `MissingExtra` where psutil is not installed.
+    1 us more per mapping of the process. The first call tests itself: it maps a file of its own, in
+    the folder for temporary files. Raises `MissingExtra` where psutil is not installed, and
+    `Unavailable` where the self-test fails.
 
     >>> from deathwatch.measure import snapshot
     >>> seen = snapshot([])
     >>> seen.rss > 0, seen.to_dict()["rss"] == seen.rss
     (True, True)
     """
+    once(check)
     process = require("psutil").Process()
     full = _full(process)
     return Snapshot(

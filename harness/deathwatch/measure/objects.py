@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from .checked import once
 from .unavailable import Unavailable
 
 OBJECTS = 100
@@ -57,7 +58,7 @@ def allocation(work: Work, before: Work = _nothing) -> Allocation:
     >>> large
     True
     """
-    check()
+    once(check)
     work()
     return Allocation(_blocks(work, before), *_traced(work, before))
 
@@ -66,41 +67,38 @@ def live(*types: type) -> int:
     """How many instances of `types` (or of subclasses) the collector tracks in this process now.
 
     Objects that it doesn't track (strings, numbers, dicts and tuples of only those) are not
-    counted, nor are those of a frozen heap.
+    counted, nor are those of a frozen heap. The first call tests itself, which on PyPy collects;
+    raises `Unavailable` where that fails.
 
     >>> class Node: pass
     >>> node = Node()
     >>> live(Node)
     1
     """
+    once(check_live)
     return sum(issubclass(type(obj), types) for obj in gc.get_objects())
+
+
+class _Known:
+    pass
 
 
 def check_live() -> dict[str, int]:
     """Count `OBJECTS` known objects, alive and dead; raise `Unavailable` unless that is right."""
-
-    class Known:
-        pass
-
-    held = [Known() for _ in range(OBJECTS)]
-    alive = live(Known)
+    held = [_Known() for _ in range(OBJECTS)]
+    alive = live(_Known)
     held.clear()
-    gc.collect()
-    dead = live(Known)
+    if sys.implementation.name != "cpython":
+        gc.collect()
+    dead = live(_Known)
     if (alive, dead) != (OBJECTS, 0):
         because = f"of {OBJECTS} objects it saw {alive} alive, and {dead} after their death"
         raise Unavailable("the count of live objects", because, "deathwatch.watch on each object")
     return {"live": alive}
 
 
-_checked = False
-
-
 def check() -> None:
     """Count the allocations of `OBJECTS` known objects; raise `Unavailable` unless it is right."""
-    global _checked
-    if _checked:
-        return
     if not hasattr(sys, "getallocatedblocks") or sys.implementation.name != "cpython":
         because = f"{sys.implementation.name} does not count its blocks"
         raise Unavailable("the allocation counters", because, "the process's memory (RSS, PSS)")
@@ -119,7 +117,6 @@ def check() -> None:
     if abs(blocks - OBJECTS) > _OWN or abs(size - truth) > 0.02 * truth:
         because = f"{OBJECTS} objects of {truth} bytes counted {blocks}, and {size} bytes"
         raise Unavailable("the allocation counters", because)
-    _checked = True
 
 
 def _fill(room: list[bytes | None]) -> None:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import selftest
+from .checked import once
 from .unavailable import Unavailable
 
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -36,8 +37,10 @@ _FILTERS = {"mmap": b"fd < 0x40000000"}
 def counting(names: Iterable[str]) -> Iterator[dict[str, int]]:
     """Count the calls `names` of this thread, and of threads that it starts, in the block.
 
-    The counts are there when the block has ended. Raises `Unavailable`, saying why.
+    The counts are there when the block has ended. The first use tests itself: two threads map a
+    file in the folder for temporary files. Raises `Unavailable`, saying why.
     """
+    once(check)
     counts: dict[str, int] = {}
     descriptors: dict[str, int] = {}
     try:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from . import selftest
+from .checked import once
 from .unavailable import Unavailable
 
 
@@ -58,7 +59,9 @@ def listening(files: Collection[str]) -> Iterator[Requests]:
     """Count the requests of this process for `files` in the block; paths compare as written.
 
     An audit hook can't be removed: the first use leaves one in the process that does nothing
-    outside such blocks but costs every audited event a call. Use a process of its own.
+    outside such blocks but costs every audited event a call. Use a process of its own. The first
+    use tests itself: two threads map a file in the folder for temporary files. Raises `Unavailable`
+    where that fails.
 
     >>> from deathwatch.measure import listening
     >>> with listening([os.devnull]) as heard:
@@ -67,6 +70,7 @@ def listening(files: Collection[str]) -> Iterator[Requests]:
     {'open': 1, 'mmap': 0}
     """
     global _hooked
+    once(check)
     heard = Requests(files)
     _listeners.append(heard)
     if not _hooked:
