@@ -102,14 +102,18 @@ class _PyInbox:
         except RuntimeError:  # it rings already
             pass
 
-    def get(self, block: bool = True) -> Any:
+    def get(self) -> Any:
         while True:
             try:
                 return self._items.popleft()
             except IndexError:
-                if not block:
-                    raise queue.Empty from None
-            self._bell.acquire()
+                self._bell.acquire()
+
+    def get_nowait(self) -> Any:
+        try:
+            return self._items.popleft()
+        except IndexError:
+            raise queue.Empty from None
 
     def qsize(self) -> int:
         return len(self._items)

@@ -13,8 +13,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from itertools import repeat, takewhile
+from contextlib import contextmanager
+from itertools import repeat, starmap
 from typing import Any, Literal
 
 from lastref._books import Books, CleanupStats, Registration, Runner, is_due, released
@@ -97,7 +97,7 @@ class Core:
                 if not self.ready and not self.gate.locked():
                     # The step from one to the other is in C, here and below: an exception thrown
                     # into this thread, `KeyboardInterrupt` for one, finds nothing between the two.
-                    self.ready.extend(map(self.inbox.get, repeat(True, 1)))
+                    self.ready.extend(starmap(self.inbox.get, [()]))
             finally:
                 self.fetching = False
             self.fetch()
@@ -108,7 +108,7 @@ class Core:
             return  # a finalizer, run by a collection below, looks into the queue
         self.fetching = True
         try:
-            gets = map(self.inbox.get, repeat(False, self.inbox.qsize()))
+            gets = starmap(self.inbox.get_nowait, repeat((), self.inbox.qsize()))
             self.ready[:0] = [*gets][::-1]
         finally:
             self.fetching = False
@@ -132,48 +132,54 @@ class Core:
         """Run what is ready, until nothing is, or `until()`."""
         runner.busy = True  # before any pop: a barrier popped after it waits for this runner
         barriers = self.barriers
-        with suppress(IndexError):  # `ready` is empty
-            for item in _pops(self.ready, until):
+        done = released
+        try:
+            for item in runner.pops(self.ready):
                 func = item._func
-                if func is released:
-                    self._pass_by(item, runner)
-                    continue
-                runner.current = item
-                try:
-                    func(item._arg)
-                except BaseException as error:
-                    report(error, func)
-                    runner.failed += 1
-                item._func = released
-                item._arg = None
-                runner.executed += 1
+                if func is not done:
+                    runner.current = item
+                    try:
+                        func(item._arg)
+                    except BaseException as error:
+                        report(error, func)
+                        runner.failed += 1
+                    item._func = done
+                    item._arg = None
+                else:  # a barrier, or a handle that was stopped
+                    runner.passed += 1
+                    if isinstance(item, Barrier):
+                        self._reach(item, runner)
                 if barriers:
                     self._settle(runner)
+                if until is not None and until():
+                    break
+        except IndexError:  # `ready` is empty
+            runner.passed += 1
         runner.current = None
+        runner.count()  # a barrier that is popped from here on does not wait for this runner
         runner.busy = False
         if barriers:
             self._settle(runner)
         self.books.sweep_if_due()
 
-    def _pass_by(self, item: Registration, runner: Runner) -> None:
-        """What is in a queue and does not run: barriers, and handles that were stopped."""
-        if isinstance(item, Barrier):
-            with self.books.lock:
-                # In this order. A runner that is seen busy has its last look at `barriers` still
-                # before it, and must find this one there; and none opens it meanwhile, as it
-                # waits for the runner at hand.
-                item.running = {runner}
-                self.barriers.append(item)
-                item.running |= self.books.busy()
-            self._settle(runner)
+    def _reach(self, barrier: Barrier, runner: Runner) -> None:
+        with self.books.lock:
+            # In this order. A runner that is seen busy has its last look at `barriers` still
+            # before it, and must find this one there; and none opens it meanwhile, as it waits
+            # for the runner at hand.
+            barrier.running = {runner}
+            self.barriers.append(barrier)
+            barrier.running |= self.books.busy()
 
     def _settle(self, *runners: Runner) -> None:
-        """No barrier waits for these runners any more. Open those that wait for nobody."""
+        """No barrier waits for these runners, between two pops. Open those that wait for nobody."""
         with self.books.lock:
-            # Its loop is not here: see `tests/harness/test_bytecode.py`.
+            # Its loops are not here: see `tests/harness/test_bytecode.py`.
             self._open_barriers(runners)
 
     def _open_barriers(self, runners: tuple[Runner, ...]) -> None:
+        for runner in runners:
+            runner.count()  # before any opens: who waits for it may look at the counts
         for barrier in self.barriers.copy():
             barrier.running.difference_update(runners)
             if not barrier.running:
@@ -365,14 +371,6 @@ class Core:
 
 def is_past(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() >= deadline
-
-
-def _pops(ready: list[Registration], until: Callable[[], bool] | None) -> Iterator[Registration]:
-    """Pop until `IndexError`. In C: 5 ns less per cleanup than a loop, and see `Core.fill`."""
-    sources = repeat(ready)
-    if until is None:
-        return map(list.pop, sources)
-    return map(list.pop, takewhile(lambda _: not until(), sources))
 
 
 def _work(core: Core, generation: int, token: object) -> None:

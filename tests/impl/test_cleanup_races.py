@@ -170,6 +170,22 @@ def test_no_snapshot_is_inconsistent_and_no_counter_falls(workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
+def test_what_a_drain_waited_for_is_counted_when_it_returns(workers: int) -> None:
+    """C16. Exactly, what was stopped and passed by included."""
+    queue = CleanupQueue(workers=workers)
+    for round in range(1, 4 if PYPY else 300):
+        for i in range(5):
+            victim = Victim()
+            add_cleanup(victim, id if i % 2 else len, "", queue=queue)
+            assert add_cleanup(victim, id, 1, queue=queue).stop()
+            del victim
+        collect()
+        assert queue.drain(DEADLINE)
+        assert queue.stats() == (10 * round, 5 * round, 5 * round, 5 * round, 0)
+    assert queue._core.books.left() == 0
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
 def test_a_drain_is_for_what_this_thread_let_die_before_it(workers: int) -> None:
     """Exactly, beside threads that let die, run and drain too."""
     queue = CleanupQueue(workers=workers)
