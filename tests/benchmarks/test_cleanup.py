@@ -34,13 +34,16 @@ def release(arg: object) -> None:
 class Bench:
     """Fresh victims for every round; what the last round registered has run before the next."""
 
-    def __init__(self, func: Callable[[Any], object], arg: object = 1) -> None:
+    def __init__(
+        self, func: Callable[[Any], object], arg: object = 1, objects: int = OBJECTS
+    ) -> None:
         self.func = func
         self.arg = arg
+        self.objects = objects
         self.victims: list[Victim] = []
 
     def renew(self) -> None:
-        self.victims = [Victim() for _ in range(OBJECTS)]
+        self.victims = [Victim() for _ in range(self.objects)]
         drain()
         gc.collect()
 
@@ -67,7 +70,7 @@ class Bench:
         self.renew()
         versus(
             getattr(self, ours), getattr(self, rival), before=self.renew,
-            operations=OBJECTS, name="weakref.finalize", **how,
+            operations=self.objects, name="weakref.finalize", **how,
         )  # fmt: skip
         self.renew()
 
@@ -87,9 +90,15 @@ def test_registering_a_bound_method(versus: Callable[..., float]) -> None:
     Bench(Owner().release).run(versus, "our_registrations", "their_registrations")
 
 
-def test_a_life(versus: Callable[..., float]) -> None:
-    """Register, die, run: `drain` waits for the worker, once for all of a round."""
-    Bench(release).run(versus, "our_lives", "their_lives", floor=2.0)
+@pytest.mark.parametrize("objects", [1_000, OBJECTS, 20_000])
+def test_a_life(versus: Callable[..., float], objects: int) -> None:
+    """Register, die, run, so many at once.
+
+    `drain` wakes the worker and waits for it once for all, which weighs where they are few;
+    finalize's registry grows heavy where they are many.
+    """
+    bench = Bench(release, objects=objects)
+    bench.run(versus, "our_lives", "their_lives", floor=2.0)
 
 
 def bytes_each(count: int, register: Callable[[Victim], object]) -> float:
