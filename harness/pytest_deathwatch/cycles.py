@@ -34,18 +34,13 @@ def _is_users_module(name: object) -> bool:
     return top not in RUNNERS and top not in sys.stdlib_module_names
 
 
-def signature(garbage: list[object]) -> set[Key]:
-    """Return the kinds of telling objects among the garbage, without looking for cycles."""
-    return set(map(key, _telling(garbage)))
+def telling_kinds(objs: list[object]) -> dict[int, Key]:
+    """Return the kinds of the telling objects among these, by address.
 
-
-def _telling(garbage: list[object]) -> list[object]:
-    """Return the telling objects among the garbage.
-
-    By class first: a test can drop a hundred thousand functions and classes, and nothing telling.
+    By class first: a test can leave a hundred thousand functions and classes, and nothing telling.
     """
-    mine = of_classes(garbage, lambda cls: cls is types.FrameType or is_foreign(cls))
-    return list(filter(telling, mine))
+    mine = of_classes(objs, lambda cls: cls is types.FrameType or is_foreign(cls))
+    return {id(obj): key(obj) for obj in mine if telling(obj)}
 
 
 def cycles(garbage: list[object]) -> dict[Mark, list[object]]:
@@ -56,7 +51,7 @@ def cycles(garbage: list[object]) -> dict[Mark, list[object]]:
     """
     found: dict[Mark, list[object]] = {}
     looked_at = garbage[:LIMIT]
-    starts = list(map(id, _telling(looked_at)))
+    starts = list(telling_kinds(looked_at))
     for component in _components({id(obj): obj for obj in looked_at}, starts):
         if any(is_a(o, type, types.ModuleType) or is_runners(o) for o in component):
             continue

@@ -87,12 +87,20 @@ def _may_be_runners(cls: type) -> bool:
 
 def of_classes(objs: list[object], wanted: Callable[[type], bool]) -> list[object]:
     """Return the objects whose class is wanted. Each class is asked once, and the rest is in C."""
-    # By address: a metaclass may forbid its classes to be hashed.
-    examples = dict(zip(map(id, map(type, objs)), objs, strict=True))
-    chosen = {mark for mark, obj in examples.items() if wanted(type(obj))}
-    if not chosen:
-        return []
-    return list(compress(objs, map(chosen.__contains__, map(id, map(type, objs)))))
+    classes: list[Any] = list(map(type, objs))
+    if all(map(_hashes_plainly, set(map(type, classes)))):
+        chosen = set(filter(wanted, set(classes)))
+    else:
+        marks = list(map(id, classes))
+        by_address = dict(zip(marks, classes, strict=True))
+        chosen = {mark for mark, cls in by_address.items() if wanted(cls)}
+        classes = marks
+    return list(compress(objs, map(chosen.__contains__, classes))) if chosen else []
+
+
+def _hashes_plainly(meta: Any) -> bool:
+    """Tell whether classes of a metaclass are hashed and compared by address, in C."""
+    return meta.__hash__ is object.__hash__ and meta.__eq__ is object.__eq__
 
 
 def is_a(obj: object, *classes: type) -> bool:
@@ -185,6 +193,10 @@ class Window:
         with _debugging(0):
             # No loop here: see `tests/harness/test_bytecode.py`.
             any(not gc.collect() for _ in range(_PASSES))
+
+    def made(self) -> list[object]:
+        """Return what is new, or all there is where the test unfroze the heap."""
+        return gc.get_objects() if self._snapshot.freezes else self._snapshot.new()
 
     def survivors(self, item: pytest.Item, passing: Collection[object] = ()) -> list[object]:
         """Return what is new and neither the runner's own nor held by it alone.

@@ -48,7 +48,8 @@ class Memory:
         self.leaks: list[Leak] = []
         self.cycles: dict[Mark, str] = {}
         self._harmless: Counter[tuple[str, Key]] = Counter()
-        self._marks: dict[frozenset[Key], set[Mark]] = {}
+        self._marks: dict[frozenset[Key], set[Mark]] = {frozenset(): set()}
+        self._met = {frozenset[Key]()}
 
     def forget_fixtures(self) -> None:
         """Let go of what fixtures held: it may die now that their scope can end."""
@@ -86,6 +87,17 @@ class Memory:
         """Note that a test left such objects and didn't leak them."""
         for kind in kinds:
             self._harmless.update([("", kind), (_file(test), kind)])
+
+    def met(self, kinds: frozenset[Key]) -> bool:
+        """Note that a test has made these; tell whether one before it has made just the same."""
+        before = len(self._met)
+        self._met.add(kinds)
+        return len(self._met) == before
+
+    def known(self, marks: Iterable[Mark]) -> tuple[set[str], set[Mark]]:
+        """Return the fingerprints of the cycles that were judged, and the others."""
+        news = {mark for mark in marks if mark not in self.cycles}
+        return {self.cycles[mark] for mark in marks if mark not in news}, news
 
     def marks(self, signature: frozenset[Key]) -> set[Mark] | None:
         return self._marks.get(signature)

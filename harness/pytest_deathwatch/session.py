@@ -114,19 +114,24 @@ class Session:
     def _judge_test(
         self, item: pytest.Item, nextitem: pytest.Item | None, window: Window, passing: list[object]
     ) -> None:
-        shown, marks = self._cycles(window)
+        dropped, marks = self._cycles(window)
         window.settle()
         survivors = window.survivors(item, passing)
-        again, rest = self.memory.recognise(survivors)
-        shown |= again
+        shown, rest = self.memory.recognise(survivors)
         suspects = self.memory.suspects(rest, item.nodeid)
         survivors.clear()
         del survivors, rest
-        if suspects or marks:
+        known, news = self.memory.known(marks or set())
+        shown |= known
+        if suspects or news or marks is None:
             try:
-                shown |= self._rerun(
-                    item, item.parent, item.nodeid, window, passing, suspects, marks
-                )
+                if marks is None:
+                    known, news = self.memory.known(self._look_again(item, window, dropped))
+                    shown |= known
+                if suspects or news:
+                    shown |= self._rerun(
+                        item, item.parent, item.nodeid, window, passing, suspects, news
+                    )
             finally:
                 self._tear_down(item, nextitem)
         self.verdicts.show(item, shown - {""}, item)
@@ -155,23 +160,48 @@ class Session:
             what = printable(type(error).__name__)
             self.findings.unjudged[item.nodeid] = f"{what} after the reruns"
 
-    def _cycles(self, window: Window) -> tuple[set[str], set[Mark]]:
-        """Return the known cycles that were dropped, and the ones to be confirmed."""
+    def _cycles(self, window: Window) -> tuple[frozenset[Key], set[Mark] | None]:
+        """Return the kinds of telling objects that only a collection freed, and their cycles.
+
+        None for these where a rerun has to show them. To keep all garbage and look at it takes as
+        long as two collections, and most tests make what others have made: where it is the same
+        kinds, the garbage is let go of, and only which kinds it was of is looked at.
+        """
         if self.verdicts.cycles == "ignore":
-            return set(), set()
+            return frozenset(), set()
+        made = cycles.telling_kinds(window.made())
+        if self.memory.met(frozenset(made.values())):
+            window.settle()
+            left = cycles.telling_kinds(window.made()) if made else made
+            dropped = frozenset(kind for mark, kind in made.items() if left.get(mark) != kind)
+            return dropped, self.memory.marks(dropped)
+        return self._look_for_cycles(window)
+
+    def _look_again(self, item: Any, window: Window, dropped: frozenset[Key]) -> set[Mark]:
+        """Return the cycles among these kinds of objects, by a rerun."""
+        window.restart()
+        self.findings.reruns += 1
+        with self.budget.rerunning():
+            problem = self.reruns.rerun(item, item.parent)
+        if problem:
+            self.findings.unjudged[item.nodeid] = printable(f"a rerun {problem}")
+            return set()
+        _, marks = self._look_for_cycles(window)
+        self.memory.learn_marks(dropped, marks)
+        window.settle()
+        return marks
+
+    def _look_for_cycles(self, window: Window) -> tuple[frozenset[Key], set[Mark]]:
         garbage = window.garbage()
         try:
-            signature = frozenset(cycles.signature(garbage))
-            if not signature:
-                return set(), set()
-            marks = self.memory.marks(signature)
+            kinds = frozenset(cycles.telling_kinds(garbage).values())
+            marks = self.memory.marks(kinds)
             if marks is None:
                 marks = set(cycles.cycles(garbage))
-                self.memory.learn_marks(signature, marks)
+                self.memory.learn_marks(kinds, marks)
+            return kinds, marks
         finally:
             garbage.clear()
-        known = {self.memory.cycles[mark] for mark in marks if mark in self.memory.cycles}
-        return known, {mark for mark in marks if mark not in self.memory.cycles}
 
     def _rerun(
         self,
