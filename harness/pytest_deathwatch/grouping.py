@@ -179,30 +179,33 @@ def _size(obj: object) -> int:
 class Bounds:
     """What the program itself bounds: ids of what caches and queues hold, and all that hangs on it.
 
-    `holders` are these caches and queues with their parts.
+    `holders` are these caches and queues with their parts, and `caches` those `lru_cache`s that
+    hold any of it.
     """
 
     cached: set[int] = field(default_factory=set)
     queued: set[int] = field(default_factory=set)
     holders: list[object] = field(default_factory=list)
+    caches: list[Any] = field(default_factory=list)
 
     @classmethod
-    def of(cls, heap: Heap) -> Bounds:
-        keepers = _keepers()
+    def of(cls, heap: Heap, caches: list[Any] | None = None) -> Bounds:
+        """Look at these caches alone, or at whatever there is."""
+        keepers = _keepers() if caches is None else {_LRU_CACHE: caches, deque: [], queue.Queue: []}
         queues = [each for each in keepers[deque] if each.maxlen is not None]
         queues += [each.queue for each in keepers[queue.Queue] if each.maxsize > 0]
-        cached, caches = bounded(heap, keepers[_LRU_CACHE])
+        cached, parts, used = bounded(heap, keepers[_LRU_CACHE])
         queued, queues = in_bounded_queues(heap, queues)
-        return cls(cached, queued, caches + queues)
+        return cls(cached, queued, parts + queues, used)
 
     def __contains__(self, obj: object) -> bool:
         return id(obj) in self.cached or id(obj) in self.queued
 
-    def explains(self, obj: object, path: RetentionPath) -> bool:
-        """Tell whether a path to the object is one that the program will cut by itself."""
-        if id(obj) in self.queued and any(edge.kind == "deque index" for edge in path.edges):
+    def explains(self, mark: int, path: RetentionPath) -> bool:
+        """Tell whether a path to the object with this address is one that the program will cut."""
+        if mark in self.queued and any(edge.kind == "deque index" for edge in path.edges):
             return True
-        return id(obj) in self.cached and any(
+        return mark in self.cached and any(
             "cached call" in edge.text or "cached result" in edge.text for edge in path.edges
         )
 
@@ -227,8 +230,13 @@ def finding_of(
     retention = why_alive(obj)
     if str(retention.verdict) not in ("immortal", "outside the collector's view"):
         return None
+    # Not the object itself: in a cell of this call it would look held by more than is known, and
+    # half of the heap more would be searched.
+    mark = id(obj)
     paths = tuple(
-        path for path in retention.paths if not _is_runners(path) and not bounds.explains(obj, path)
+        path
+        for path in retention.paths
+        if not _is_runners(path) and not bounds.explains(mark, path)
     )
     if not paths and str(retention.verdict) == "immortal" and not retention.unseen:
         return None
@@ -294,24 +302,27 @@ def only_held_by(heap: Heap, objs: list[object], holders: Iterable[object]) -> s
     return {mark for mark, marks in leading.items() if marks.isdisjoint(held)}
 
 
-def bounded(heap: Heap, wrappers: list[Any]) -> tuple[set[int], list[object]]:
+def bounded(heap: Heap, wrappers: list[Any]) -> tuple[set[int], list[object], list[Any]]:
     """Return the ids of what those `functools.lru_cache`s that have a size hold, and all that hangs
-    on it; and such caches, with their parts.
+    on it; such caches, with their parts; and those of them that hold anything.
 
     Such a cache replaces its entries in the end. Where it is the cache of a method of the object's
     own class, it keeps instances alive that no one asked it to keep: that stays a leak.
     """
     held: list[object] = []
-    caches: list[object] = []
+    parts: list[object] = []
+    used: list[Any] = []
     wanted = set(heap.objects)
     for wrapper in wrappers:
         if wrapper.cache_parameters()["maxsize"] is not None:
-            caches += [wrapper, *(ref for ref in referents(wrapper) if type(ref) is dict)]
+            parts += [wrapper, *(ref for ref in referents(wrapper) if type(ref) is dict)]
             entries = [heap.objects[mark] for mark in _entries(wrapper, wanted)]
+            if entries:
+                used.append(wrapper)
             instances = {id(obj) for obj in entries if is_own_method(wrapper, obj)}
             # without the keys, and the cache's dict, that lead to one
             held.extend(obj for obj in entries if instances.isdisjoint(heap.reach([obj])))
-    return (set(heap.reach(held)) if held else set()), caches
+    return (set(heap.reach(held)) if held else set()), parts, used
 
 
 def in_bounded_queues(heap: Heap, queues: list[deque[Any]]) -> tuple[set[int], list[deque[Any]]]:

@@ -30,6 +30,8 @@ RUNNERS = frozenset(
 )
 """Packages whose objects belong to the run, and not to the tests."""
 
+_NOT_FOREIGN = RUNNERS | sys.stdlib_module_names | {"builtins"}
+
 # Automatic collection in a test would free cycles unseen. It is delayed, not forbidden: a test
 # that makes this many containers is collected as ever.
 THRESHOLD = 100_000
@@ -115,8 +117,7 @@ def is_container(obj: object) -> bool:
 
 def is_foreign(cls: type) -> bool:
     """Tell whether a class is neither the standard library's nor the runner's."""
-    name = package(cls)
-    return name not in sys.stdlib_module_names and name not in RUNNERS and name != "builtins"
+    return package(cls) not in _NOT_FOREIGN
 
 
 def _of_code(word: str, code: types.CodeType) -> Key:
@@ -253,8 +254,7 @@ def _owned(roots: list[object], new: list[object]) -> set[int]:
     owned = set(map(id, roots))
     reached = roots
     while reached:
-        marks = candidates.keys() & set(map(id, referents(*reached)))
-        marks -= owned
+        marks = set(filter(candidates.__contains__, map(id, referents(*reached)))) - owned
         owned |= marks
         reached = [candidates[mark] for mark in marks]
     return owned

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
+from weakref import ref
 
 from deathwatch.referents import referents
 
 from .cycles import Mark
-from .grouping import Heap
+from .grouping import Bounds, Heap
 from .heap import Key, is_container, is_foreign, key
 
 # How often a kind of object has to be left without a leak before such objects alone are no reason
@@ -50,6 +52,19 @@ class Memory:
         self._harmless: Counter[tuple[str, Key]] = Counter()
         self._marks: dict[frozenset[Key], set[Mark]] = {frozenset(): set()}
         self._met = {frozenset[Key]()}
+        self._caches: list[ref[Any]] = []
+
+    def bounds(self, heap: Heap, leaking: list[object]) -> Bounds:
+        """Return what keeps these in bounds: caches that did so before, or whatever there is.
+
+        To look for all caches and queues is to go through all objects.
+        """
+        caches = [cache for each in self._caches if (cache := each()) is not None]
+        bounds = Bounds.of(heap, caches)
+        if not all(map(bounds.__contains__, leaking)):
+            bounds = Bounds.of(heap)
+            self._caches += [ref(cache) for cache in bounds.caches if cache not in caches]
+        return bounds
 
     def forget_fixtures(self) -> None:
         """Let go of what fixtures held: it may die now that their scope can end."""

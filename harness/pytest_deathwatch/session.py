@@ -252,7 +252,7 @@ class Session:
         shown, rest = self.memory.recognise(kept)
         heap = grouping.Heap(rest)
         leaking = grouping.representatives(heap, evidence.growing)
-        bounds = grouping.Bounds.of(heap) if leaking else grouping.Bounds()
+        bounds = self.memory.bounds(heap, leaking)
         leaking += grouping.replaced_but_kept(latest, evidence.replaced)
         whole = grouping.Heap([*kept, *latest])
         holders = bounds.holders
@@ -262,6 +262,7 @@ class Session:
         leaking = [obj for obj in leaking if id(obj) not in excused]
         hanging = [grouping.Hanging.on(whole, obj) for obj in leaking]
         # from here on this frame holds nothing but what is explained
+        bounds.caches.clear()
         for own in (kept, latest, rest, doubtful, holders, heap.objects, whole.objects):
             own.clear()
         return shown | self._explain(name, leaking, hanging, bounds, evidence)

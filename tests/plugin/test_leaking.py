@@ -43,6 +43,23 @@ def test_one_cause_is_one_group(judge) -> None:
     assert "shown by 2 tests" in run.text
 
 
+def test_what_hangs_on_a_leak_by_other_objects_is_a_part_of_it(judge) -> None:
+    """A class in a registry has what it holds by its namespace, which is no leak of its own."""
+    run = judge(
+        """
+        class Attributes: pass
+        registry = {}
+        def test_leaks():
+            class Local: pass
+            Local.attributes = Attributes()
+            registry[Local] = True
+        """
+    )
+    (leak,) = run.leaks
+    assert "Local" in leak["type"] + leak["summary"]
+    assert leak["types"]["test_it.Attributes"] == 1
+
+
 def test_a_fingerprint_holds_in_another_process(judge) -> None:
     """And in another order of tests."""
     (one,) = judge(LEAKS).leaks

@@ -110,6 +110,36 @@ def test_cycles_are_a_class_of_their_own(judge) -> None:
 
 
 @pytest.mark.usefixtures("judges")
+def test_a_cycle_is_found_among_what_another_test_made_without_it(judge) -> None:
+    """Tests that make the same kinds of objects may drop others of them in cycles."""
+    run = judge(
+        """
+        class Node: pass
+        class Other: pass
+        latest = {}
+        def drop(cls):
+            one = cls()
+            one.me = one
+        def test_node():
+            drop(Node)
+            latest["x"] = Other()
+        def test_other():
+            drop(Other)
+            latest["x"] = Node()
+        def test_node_again():
+            drop(Node)
+            latest["x"] = Other()
+        """
+    )
+    shown = {group["summary"]: sorted(group["tests"]) for group in run.cycles}
+    assert shown == {
+        "cycle of test_it.Node": ["test_it.py::test_node", "test_it.py::test_node_again"],
+        "cycle of test_it.Other": ["test_it.py::test_other"],
+    }
+    assert run.ret == 0
+
+
+@pytest.mark.usefixtures("judges")
 def test_json_html_and_junit(judge, pytester) -> None:
     """Every group everywhere, escaped; JUnit has it as properties of the suite."""
     run = judge(LEAKS, "--junitxml=junit.xml")
