@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from deathwatch.referents import referents
 
@@ -39,8 +39,17 @@ def telling_kinds(objs: list[object]) -> dict[int, Key]:
 
     By class first: a test can leave a hundred thousand functions and classes, and nothing telling.
     """
+    found: dict[int, Key] = {}
     mine = of_classes(objs, lambda cls: cls is types.FrameType or is_foreign(cls))
-    return {id(obj): key(obj) for obj in mine if telling(obj)}
+    kinds: dict[int, Key | None] = {}
+    for obj in mine:
+        cls = type(obj)
+        if id(cls) not in kinds or cls is types.FrameType:
+            kinds[id(cls)] = key(obj) if telling(obj) else None
+        kind = kinds[id(cls)]
+        if kind is not None:
+            found[id(obj)] = kind
+    return found
 
 
 def cycles(garbage: list[object]) -> dict[Mark, list[object]]:
@@ -51,8 +60,8 @@ def cycles(garbage: list[object]) -> dict[Mark, list[object]]:
     """
     found: dict[Mark, list[object]] = {}
     looked_at = garbage[:LIMIT]
-    starts = list(telling_kinds(looked_at))
-    for component in _components({id(obj): obj for obj in looked_at}, starts):
+    nodes = dict(zip(map(id, looked_at), looked_at, strict=True))
+    for component in _components(nodes, telling_kinds(looked_at)):
         if any(is_a(o, type, types.ModuleType) or is_runners(o) for o in component):
             continue
         if any(map(telling, component)):
@@ -92,7 +101,7 @@ def _shortest(start: object, component: list[object]) -> list[object]:
     return [start]
 
 
-def _components(nodes: dict[int, object], starts: list[int]) -> Iterator[list[object]]:
+def _components(nodes: dict[int, object], starts: Iterable[int]) -> Iterator[list[object]]:
     """Yield the strongly connected components that are cycles and that these nodes reach.
 
     Tarjan's algorithm, iterative.
