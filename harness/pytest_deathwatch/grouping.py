@@ -9,7 +9,7 @@ import sys
 import threading
 import types
 from collections import Counter, deque
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,18 +44,15 @@ class Heap:
     def __init__(self, objects: Iterable[object]) -> None:
         self.objects = {id(obj): obj for obj in objects}
 
-    def reach(self, roots: Iterable[object], but: Container[int] = ()) -> dict[int, object]:
-        """Return what the roots reach through survivors alone, themselves included.
-
-        What is in `but`, by address, is left out, and what only that reaches.
-        """
+    def reach(self, roots: Iterable[object]) -> dict[int, object]:
+        """Return what the roots reach through survivors alone, themselves included."""
         seen = {id(root): root for root in roots}
         todo = list(seen.values())
         while todo:
             fresh = {}
             for obj in referents(*todo):
                 mark = id(obj)
-                if mark in self.objects and mark not in seen and mark not in but:
+                if mark in self.objects and mark not in seen:
                     fresh[mark] = obj
             seen.update(fresh)
             todo = list(fresh.values())
@@ -99,21 +96,7 @@ class Heap:
             if id(obj) not in covered:
                 tops.append(obj)
                 covered.update(within.reach([obj]))
-        return self._unreached(sorted(tops, key=_telling))
-
-    def _unreached(self, tops: list[object]) -> list[object]:
-        """Leave out those that another one reaches through whatever survived."""
-        kept: dict[int, object] = {}
-        covered: set[int] = set()
-        for top in tops:
-            if id(top) not in covered:
-                below = self.reach([top], covered)
-                for mark in below.keys() & kept.keys():
-                    del kept[mark]
-                covered.update(below)
-                kept[id(top)] = top
-                covered.difference_update(kept)
-        return list(kept.values())
+        return sorted(tops, key=_telling)
 
 
 def _telling(obj: object) -> int:
@@ -280,6 +263,12 @@ def _is_runners(path: RetentionPath) -> bool:
     return path.kind in _PASSING or any(
         edge.mark.rpartition(" ")[2].partition(".")[0] in RUNNERS for edge in path.edges
     )
+
+
+def excused(heap: Heap, leaking: list[object], bounds: Bounds, own: list[Any]) -> set[int]:
+    """Return the ids of what nothing holds but what bounds it, and lists and dicts of our own."""
+    doubtful = [obj for obj in leaking if obj in bounds]
+    return only_held_by(heap, doubtful, [*bounds.holders, *own])
 
 
 def only_held_by(heap: Heap, objs: list[object], holders: Iterable[object]) -> set[int]:

@@ -90,7 +90,11 @@ def _may_be_runners(cls: type) -> bool:
 def of_classes(objs: list[object], wanted: Callable[[type], bool]) -> list[object]:
     """Return the objects whose class is wanted. Each class is asked once, and the rest is in C."""
     classes: list[Any] = list(map(type, objs))
-    if all(map(_hashes_plainly, set(map(type, classes)))):
+    try:
+        plain = all(map(_hashes_plainly, set(map(type, classes))))
+    except Exception:  # a metaclass of a metaclass that forbids to be hashed
+        plain = False
+    if plain:
         chosen = set(filter(wanted, set(classes)))
     else:
         marks = list(map(id, classes))
@@ -102,7 +106,8 @@ def of_classes(objs: list[object], wanted: Callable[[type], bool]) -> list[objec
 
 def _hashes_plainly(meta: Any) -> bool:
     """Tell whether classes of a metaclass are hashed and compared by address, in C."""
-    return meta.__hash__ is object.__hash__ and meta.__eq__ is object.__eq__
+    its_own: Any = type(meta)
+    return its_own is type and meta.__hash__ is object.__hash__ and meta.__eq__ is object.__eq__
 
 
 def is_a(obj: object, *classes: type) -> bool:

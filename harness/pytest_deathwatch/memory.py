@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 from weakref import ref
 
@@ -52,19 +52,20 @@ class Memory:
         self._harmless: Counter[tuple[str, Key]] = Counter()
         self._marks: dict[frozenset[Key], set[Mark]] = {frozenset(): set()}
         self._met = {frozenset[Key]()}
+        self._unclear: set[frozenset[Key]] = set()
         self._caches: list[ref[Any]] = []
 
-    def bounds(self, heap: Heap, leaking: list[object]) -> Bounds:
-        """Return what keeps these in bounds: caches that did so before, or whatever there is.
+    def bounds(self, heap: Heap) -> Bounds:
+        """Return what caches that excused something before keep in bounds.
 
         To look for all caches and queues is to go through all objects.
         """
-        caches = [cache for each in self._caches if (cache := each()) is not None]
-        bounds = Bounds.of(heap, caches)
-        if not all(map(bounds.__contains__, leaking)):
-            bounds = Bounds.of(heap)
-            self._caches += [ref(cache) for cache in bounds.caches if cache not in caches]
-        return bounds
+        return Bounds.of(heap, [cache for each in self._caches if (cache := each()) is not None])
+
+    def learn_caches(self, caches: Iterable[Any]) -> None:
+        known = {id(cache): each for each in self._caches if (cache := each()) is not None}
+        known.update({id(cache): ref(cache) for cache in caches})
+        self._caches = list(known.values())
 
     def forget_fixtures(self) -> None:
         """Let go of what fixtures held: it may die now that their scope can end."""
@@ -107,18 +108,22 @@ class Memory:
         """Note that a test has made these; tell whether one before it has made just the same."""
         before = len(self._met)
         self._met.add(kinds)
-        return len(self._met) == before
+        return len(self._met) == before and kinds not in self._unclear
 
-    def known(self, marks: Iterable[Mark]) -> tuple[set[str], set[Mark]]:
+    def note_unclear(self, kinds: frozenset[Key]) -> None:
+        """Note that of tests which make these, what dies does not tell what their garbage was."""
+        self._unclear.add(kinds)
+
+    def known(self, marks: Collection[Mark]) -> tuple[set[str], set[Mark]]:
         """Return the fingerprints of the cycles that were judged, and the others."""
         news = {mark for mark in marks if mark not in self.cycles}
         return {self.cycles[mark] for mark in marks if mark not in news}, news
 
-    def marks(self, signature: frozenset[Key]) -> set[Mark] | None:
-        return self._marks.get(signature)
+    def marks(self, kinds: frozenset[Key]) -> set[Mark] | None:
+        return self._marks.get(kinds)
 
-    def learn_marks(self, signature: frozenset[Key], marks: set[Mark]) -> None:
-        self._marks[signature] = marks
+    def learn_marks(self, kinds: frozenset[Key], marks: set[Mark]) -> None:
+        self._marks[kinds] = marks
 
 
 def _file(test: str) -> str:

@@ -114,7 +114,7 @@ class Session:
     def _judge_test(
         self, item: pytest.Item, nextitem: pytest.Item | None, window: Window, passing: list[object]
     ) -> None:
-        dropped, marks = self._cycles(window)
+        marks = self._cycles(window)
         window.settle()
         survivors = window.survivors(item, passing)
         shown, rest = self.memory.recognise(survivors)
@@ -123,10 +123,10 @@ class Session:
         del survivors, rest
         known, news = self.memory.known(marks or set())
         shown |= known
-        if suspects or news or marks is None:
+        if (suspects or news or marks is None) and self._may_rerun(item.nodeid):
             try:
                 if marks is None:
-                    known, news = self.memory.known(self._look_again(item, window, dropped))
+                    known, news = self.memory.known(self._look_again(item, window))
                     shown |= known
                 if suspects or news:
                     shown |= self._rerun(
@@ -136,10 +136,19 @@ class Session:
                 self._tear_down(item, nextitem)
         self.verdicts.show(item, shown - {""}, item)
 
+    def _may_rerun(self, name: str) -> bool:
+        if self.budget.is_spent():
+            self.findings.unjudged[name] = "reruns have taken longer than the tests, and a minute"
+            return False
+        self.findings.rerun += 1
+        return True
+
     def _judge_scope(
         self, node: Node, first: pytest.Item, passing: list[object], current: pytest.Item
     ) -> None:
         """Rerun a test with its whole scope, which is torn down each time."""
+        if not self._may_rerun(first.nodeid):
+            return
         self._window = None
         window = Window(self._roots())
         try:
@@ -160,25 +169,37 @@ class Session:
             what = printable(type(error).__name__)
             self.findings.unjudged[item.nodeid] = f"{what} after the reruns"
 
-    def _cycles(self, window: Window) -> tuple[frozenset[Key], set[Mark] | None]:
-        """Return the kinds of telling objects that only a collection freed, and their cycles.
+    def _cycles(self, window: Window) -> set[Mark] | None:
+        """Return the cycles that were dropped, or None where a rerun has to show them.
 
-        None for these where a rerun has to show them. To keep all garbage and look at it takes as
-        long as two collections, and most tests make what others have made: where it is the same
-        kinds, the garbage is let go of, and only which kinds it was of is looked at.
+        To keep all garbage and look at it takes as long as two collections, and most tests make
+        what others have made: of these the garbage is let go of, and only what kinds of objects
+        die is looked at. Tests that make the same kinds, of which the same kinds die in the
+        collection, are taken to drop the same cycles.
         """
         if self.verdicts.cycles == "ignore":
-            return frozenset(), set()
+            return set()
         made = cycles.telling_kinds(window.made())
-        if self.memory.met(frozenset(made.values())):
-            window.settle()
-            left = cycles.telling_kinds(window.made()) if made else made
-            dropped = frozenset(kind for mark, kind in made.items() if left.get(mark) != kind)
-            return dropped, self.memory.marks(dropped)
-        return self._look_for_cycles(window)
+        kinds = frozenset(made.values())
+        if self.memory.met(kinds):
+            marks = self.memory.marks(self._dying(made, window))
+            if marks is None:
+                self.memory.note_unclear(kinds)
+            return marks
+        garbage, marks = self._look_for_cycles(window)
+        if garbage != self._dying(made, window):
+            self.memory.note_unclear(kinds)
+        return marks
 
-    def _look_again(self, item: Any, window: Window, dropped: frozenset[Key]) -> set[Mark]:
-        """Return the cycles among these kinds of objects, by a rerun."""
+    @staticmethod
+    def _dying(made: dict[int, Key], window: Window) -> frozenset[Key]:
+        """Return of which kinds something dies when the garbage is let go of."""
+        window.settle()
+        left = cycles.telling_kinds(window.made()) if made else made
+        return frozenset(kind for mark, kind in made.items() if left.get(mark) != kind)
+
+    def _look_again(self, item: Any, window: Window) -> set[Mark]:
+        """Return the cycles that a rerun drops."""
         window.restart()
         self.findings.reruns += 1
         with self.budget.rerunning():
@@ -187,11 +208,11 @@ class Session:
             self.findings.unjudged[item.nodeid] = printable(f"a rerun {problem}")
             return set()
         _, marks = self._look_for_cycles(window)
-        self.memory.learn_marks(dropped, marks)
         window.settle()
         return marks
 
     def _look_for_cycles(self, window: Window) -> tuple[frozenset[Key], set[Mark]]:
+        """Return the kinds of telling objects among the garbage, and its cycles."""
         garbage = window.garbage()
         try:
             kinds = frozenset(cycles.telling_kinds(garbage).values())
@@ -214,10 +235,6 @@ class Session:
         marks: set[Mark],
     ) -> set[str]:
         """Rerun a test, and return the fingerprints of the leaks and cycles that it shows."""
-        if self.budget.is_spent():
-            self.findings.unjudged[name] = "reruns have taken longer than the tests, and a minute"
-            return set()
-        self.findings.rerun += 1
         measurement = Measurement(self.reruns, window, passing)
         with self.budget.rerunning():
             evidence = measurement.measure(item, stay, self.times, suspects, marks, self._is_news)
@@ -252,19 +269,24 @@ class Session:
         shown, rest = self.memory.recognise(kept)
         heap = grouping.Heap(rest)
         leaking = grouping.representatives(heap, evidence.growing)
-        bounds = self.memory.bounds(heap, leaking)
-        leaking += grouping.replaced_but_kept(latest, evidence.replaced)
+        bounds = self.memory.bounds(heap) if leaking else grouping.Bounds()
+        grows = bool(leaking)
         whole = grouping.Heap([*kept, *latest])
-        holders = bounds.holders
-        holders += [kept, latest, rest, leaking, heap.objects, whole.objects]
-        doubtful = [obj for obj in leaking if obj in bounds]
-        excused = grouping.only_held_by(whole, doubtful, holders)
+        leaking += grouping.replaced_but_kept(latest, evidence.replaced)
+        own = [kept, latest, rest, leaking, heap.objects, whole.objects]
+        excused = grouping.excused(whole, leaking, bounds, own)
+        if grows and len(excused) < len(leaking):
+            bounds = grouping.Bounds.of(heap)
+            excused = grouping.excused(whole, leaking, bounds, own)
+            if excused:
+                self.memory.learn_caches(bounds.caches)
         leaking = [obj for obj in leaking if id(obj) not in excused]
         hanging = [grouping.Hanging.on(whole, obj) for obj in leaking]
         # from here on this frame holds nothing but what is explained
+        for each in (kept, latest, rest, heap.objects, whole.objects, own):
+            each.clear()
+        bounds.holders.clear()
         bounds.caches.clear()
-        for own in (kept, latest, rest, doubtful, holders, heap.objects, whole.objects):
-            own.clear()
         return shown | self._explain(name, leaking, hanging, bounds, evidence)
 
     def _add(self, finding: Finding | None, hanging: grouping.Hanging, others: set[str]) -> str:

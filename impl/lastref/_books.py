@@ -89,6 +89,11 @@ class Runner:
         """Between two pops: `executed` is exact until the next one."""
         self._ran = self._popped() - self.passed
 
+    def ran(self, executed: int) -> None:
+        """So many it ran in truth: for a thread that is gone, as others see it."""
+        self.passed = self._popped() - executed
+        self.count()
+
     def _popped(self) -> int:
         before, turns = self._turns
         return before + sys.maxsize - length_hint(turns)
@@ -151,15 +156,22 @@ class Books:
         """In a forked child: let go of what the threads ran that are gone."""
         self._sweeping = False
         me = threading.get_ident()
+        unsure = None
         for runner in [other for other in self.runners if other.thread not in (me, None)]:
             item = runner.current
             if item is not None and is_due(item):
                 item._func, item._arg = released, None
                 self._lost += 1
                 runner.passed += 1
+            elif runner.busy:
+                unsure = runner  # its last pop gave nothing, or something that has run
             runner.current = None
             runner.busy = False
             self.dismiss(runner)
+        if unsure is not None:
+            ended = self._swept + len(self.live) - len(_unreleased(self.live))
+            others = sum([runner.executed for runner in self.runners if runner is not unsure])
+            unsure.ran(ended - self._stopped - self._lost - others)
 
     def busy(self) -> set[Runner]:
         return {runner for runner in self.runners if runner.busy}
@@ -174,7 +186,8 @@ class Books:
 
     def _all_executed(self) -> int:
         # Never falls, though what was just passed by counts for a moment as what is just run.
-        self._executed = max(self._executed, sum([runner.executed for runner in self.runners]))
+        executed = sum([runner.executed for runner in self.runners])
+        self._executed = max(self._executed, executed)
         return self._executed
 
     def sweep_if_due(self) -> None:
@@ -186,8 +199,7 @@ class Books:
             self._sweeping = True
             try:
                 end = len(self.live)  # other threads append meanwhile
-                # Often all of them, after a burst: not to look at each halves a sweep.
-                kept = [] if shells == end else _unreleased(self.live[:end])
+                kept = _unreleased(self.live[:end])
                 swept = end - len(kept)
                 # No call between these two, and so no fork.
                 self.live[:end] = kept

@@ -189,15 +189,14 @@ class Core:
     def run_here(self, until: Callable[[], bool]) -> int:
         """Run what is queued in this thread, until nothing is, or `until()`; how many ran."""
         runner = self.books.enlist()
-        before = runner.executed
         try:
+            before = runner.executed
             with inside():
                 # Its loop is not here: see `tests/harness/test_bytecode.py`.
                 self._run_all(runner, until)
+            return runner.executed - before
         finally:
-            executed = runner.executed - before
             self.dismiss(runner)
-        return executed
 
     def _run_all(self, runner: Runner, until: Callable[[], bool]) -> None:
         while not until():

@@ -43,21 +43,59 @@ def test_one_cause_is_one_group(judge) -> None:
     assert "shown by 2 tests" in run.text
 
 
-def test_what_hangs_on_a_leak_by_other_objects_is_a_part_of_it(judge) -> None:
-    """A class in a registry has what it holds by its namespace, which is no leak of its own."""
+def test_an_object_that_two_keep_in_bounds_is_no_leak(judge) -> None:
+    """Whichever of the two was met before; what is held without bounds beside it is one."""
     run = judge(
         """
-        class Attributes: pass
-        registry = {}
+        import collections, functools
+        class Request: pass
+        class Session: pass
+        registry, history = [], collections.deque(maxlen=100)
+        @functools.lru_cache(maxsize=1024)
+        def cached(x): return 1
+        def test_cached(): cached(Request())
+        def test_cached_and_in_a_queue():
+            request = Request()
+            cached(request)
+            history.append(request)
         def test_leaks():
-            class Local: pass
-            Local.attributes = Attributes()
-            registry[Local] = True
+            session, request = Session(), Request()
+            registry.append(session)
+            cached(request)
+            history.append(request)
         """
     )
     (leak,) = run.leaks
-    assert "Local" in leak["type"] + leak["summary"]
-    assert leak["types"]["test_it.Attributes"] == 1
+    assert leak["type"] == "test_it.Session"
+    assert sorted(leak["tests"]) == ["test_it.py::test_leaks"]
+
+
+def test_classes_that_refuse_to_be_compared_are_judged(judge) -> None:
+    """By their metaclass, or by that one's own."""
+    run = judge(
+        """
+        import pytest
+        class Unhashable(type): __hash__ = None
+        class Meta(type, metaclass=Unhashable): pass
+        class Raising(type):
+            def __hash__(cls): raise RuntimeError
+            def __eq__(cls, other): raise RuntimeError
+        class First(metaclass=Meta): pass
+        class Second(metaclass=Raising): pass
+        kept = []
+        @pytest.fixture(scope="module")
+        def made(): return First()
+        @pytest.mark.parametrize("cls", [First, Second])
+        def test_cycle(cls):
+            one = cls()
+            one.me = one
+        def test_leaks(made): kept.append(Second())
+        """
+    )
+    assert run.outcomes == {"passed": 3, "leaked": 1}
+    assert [leak["type"] for leak in run.leaks] == ["test_it.Second"]
+    assert len(run.cycles) == 2
+    assert run.data["unjudged"] == {}
 
 
 def test_a_fingerprint_holds_in_another_process(judge) -> None:

@@ -110,6 +110,30 @@ def test_cycles_are_a_class_of_their_own(judge) -> None:
 
 
 @pytest.mark.usefixtures("judges")
+def test_a_cycle_is_found_where_the_same_died_with_another_before(judge) -> None:
+    """What a weak dictionary lets go of when its key is collected was in no cycle."""
+    run = judge(
+        """
+        import weakref
+        class Key: pass
+        class Value: pass
+        registry = weakref.WeakKeyDictionary()
+        def cycle(cls):
+            one = cls()
+            one.me = one
+            return one
+        def test_key(): registry[cycle(Key)] = Value()
+        def test_key_again(): registry[cycle(Key)] = Value()
+        def test_both():
+            cycle(Key)
+            cycle(Value)
+        """
+    )
+    shown = {group["summary"]: len(group["tests"]) for group in run.cycles}
+    assert shown == {"cycle of test_it.Key": 3, "cycle of test_it.Value": 1}
+
+
+@pytest.mark.usefixtures("judges")
 def test_a_cycle_is_found_among_what_another_test_made_without_it(judge) -> None:
     """Tests that make the same kinds of objects may drop others of them in cycles."""
     run = judge(
