@@ -218,6 +218,7 @@ def test_figures_that_a_system_does_not_tell_are_dashes(
     """Without /proc a snapshot has None and not 0, and the table has dashes."""
     from rich.console import Console
 
+    memory.snapshot([])  # tests itself before its first use, which it could not below
     monkeypatch.setattr(memory, "_PROC", "/nonexistent")
     blind = memory.snapshot([])
     assert (blind.mappings, blind.page_tables) == (None, None)
