@@ -6,12 +6,12 @@ import gc
 from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
-from weakref import ref
+from weakref import WeakSet
 
 from deathwatch.referents import referents
 
 from .cycles import Mark
-from .grouping import Bounds, Heap
+from .grouping import Heap
 from .heap import Key, is_container, is_foreign, key
 
 # How often a kind of object has to be left without a leak before such objects alone are no reason
@@ -51,21 +51,9 @@ class Memory:
         self.cycles: dict[Mark, str] = {}
         self._harmless: Counter[tuple[str, Key]] = Counter()
         self._marks: dict[frozenset[Key], set[Mark]] = {frozenset(): set()}
-        self._met = {frozenset[Key]()}
-        self._unclear: set[frozenset[Key]] = set()
-        self._caches: list[ref[Any]] = []
-
-    def bounds(self, heap: Heap) -> Bounds:
-        """Return what caches that excused something before keep in bounds.
-
-        To look for all caches and queues is to go through all objects.
-        """
-        return Bounds.of(heap, [cache for each in self._caches if (cache := each()) is not None])
-
-    def learn_caches(self, caches: Iterable[Any]) -> None:
-        known = {id(cache): each for each in self._caches if (cache := each()) is not None}
-        known.update({id(cache): ref(cache) for cache in caches})
-        self._caches = list(known.values())
+        # Whether, of tests that make these kinds, what dies has always told what their garbage was.
+        self.tells: dict[frozenset[Key], bool] = {frozenset(): True}
+        self.caches: WeakSet[Any] = WeakSet()  # `lru_cache`s that excused something
 
     def forget_fixtures(self) -> None:
         """Let go of what fixtures held: it may die now that their scope can end."""
@@ -103,16 +91,6 @@ class Memory:
         """Note that a test left such objects and didn't leak them."""
         for kind in kinds:
             self._harmless.update([("", kind), (_file(test), kind)])
-
-    def met(self, kinds: frozenset[Key]) -> bool:
-        """Note that a test has made these; tell whether one before it has made just the same."""
-        before = len(self._met)
-        self._met.add(kinds)
-        return len(self._met) == before and kinds not in self._unclear
-
-    def note_unclear(self, kinds: frozenset[Key]) -> None:
-        """Note that of tests which make these, what dies does not tell what their garbage was."""
-        self._unclear.add(kinds)
 
     def known(self, marks: Collection[Mark]) -> tuple[set[str], set[Mark]]:
         """Return the fingerprints of the cycles that were judged, and the others."""

@@ -115,7 +115,6 @@ class Session:
         self, item: pytest.Item, nextitem: pytest.Item | None, window: Window, passing: list[object]
     ) -> None:
         marks = self._cycles(window)
-        window.settle()
         survivors = window.survivors(item, passing)
         shown, rest = self.memory.recognise(survivors)
         suspects = self.memory.suspects(rest, item.nodeid)
@@ -170,7 +169,7 @@ class Session:
             self.findings.unjudged[item.nodeid] = f"{what} after the reruns"
 
     def _cycles(self, window: Window) -> set[Mark] | None:
-        """Return the cycles that were dropped, or None where a rerun has to show them.
+        """Let go of the garbage; return its cycles, or None where a rerun has to show them.
 
         To keep all garbage and look at it takes as long as two collections, and most tests make
         what others have made: of these the garbage is let go of, and only what kinds of objects
@@ -178,17 +177,17 @@ class Session:
         collection, are taken to drop the same cycles.
         """
         if self.verdicts.cycles == "ignore":
+            window.settle()
             return set()
+        tells = self.memory.tells
         made = cycles.telling_kinds(window.made())
         kinds = frozenset(made.values())
-        if self.memory.met(kinds):
+        if tells.get(kinds):
             marks = self.memory.marks(self._dying(made, window))
-            if marks is None:
-                self.memory.note_unclear(kinds)
+            tells[kinds] = marks is not None
             return marks
         garbage, marks = self._look_for_cycles(window)
-        if garbage != self._dying(made, window):
-            self.memory.note_unclear(kinds)
+        tells[kinds] = garbage == self._dying(made, window) and kinds not in tells
         return marks
 
     @staticmethod
@@ -269,8 +268,9 @@ class Session:
         shown, rest = self.memory.recognise(kept)
         heap = grouping.Heap(rest)
         leaking = grouping.representatives(heap, evidence.growing)
-        bounds = self.memory.bounds(heap) if leaking else grouping.Bounds()
         grows = bool(leaking)
+        # To look for all caches and queues is to go through all objects.
+        bounds = grouping.Bounds.of(heap, list(self.memory.caches)) if grows else grouping.Bounds()
         whole = grouping.Heap([*kept, *latest])
         leaking += grouping.replaced_but_kept(latest, evidence.replaced)
         own = [kept, latest, rest, leaking, heap.objects, whole.objects]
@@ -279,7 +279,7 @@ class Session:
             bounds = grouping.Bounds.of(heap)
             excused = grouping.excused(whole, leaking, bounds, own)
             if excused:
-                self.memory.learn_caches(bounds.caches)
+                self.memory.caches.update(bounds.caches)
         leaking = [obj for obj in leaking if id(obj) not in excused]
         hanging = [grouping.Hanging.on(whole, obj) for obj in leaking]
         # from here on this frame holds nothing but what is explained
