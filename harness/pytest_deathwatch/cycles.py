@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import types
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +10,7 @@ from deathwatch.referents import referents
 
 from .findings import Finding
 from .grouping import Hanging, Heap
-from .heap import RUNNERS, Key, is_a, is_foreign, is_runners, key, of_classes, words
+from .heap import NOT_FOREIGN, Key, is_a, is_foreign, is_runners, key, of_classes, words
 
 Mark = frozenset[Key]
 """The kinds of objects in a cycle: the same for the same cycle in every run."""
@@ -31,7 +30,7 @@ def telling(obj: object) -> bool:
 
 def _is_users_module(name: object) -> bool:
     top = name.partition(".")[0] if isinstance(name, str) else "?"
-    return top not in RUNNERS and top not in sys.stdlib_module_names
+    return top not in NOT_FOREIGN
 
 
 def telling_kinds(objs: list[object]) -> dict[int, Key]:

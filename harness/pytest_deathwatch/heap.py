@@ -30,7 +30,8 @@ RUNNERS = frozenset(
 )
 """Packages whose objects belong to the run, and not to the tests."""
 
-_NOT_FOREIGN = RUNNERS | sys.stdlib_module_names | {"builtins"}
+NOT_FOREIGN = RUNNERS | sys.stdlib_module_names
+"""Packages that no program's own classes and modules are in."""
 
 # Automatic collection in a test would free cycles unseen. It is delayed, not forbidden: a test
 # that makes this many containers is collected as ever.
@@ -122,7 +123,7 @@ def is_container(obj: object) -> bool:
 
 def is_foreign(cls: type) -> bool:
     """Tell whether a class is neither the standard library's nor the runner's."""
-    return package(cls) not in _NOT_FOREIGN
+    return package(cls) not in NOT_FOREIGN
 
 
 def _of_code(word: str, code: types.CodeType) -> Key:
