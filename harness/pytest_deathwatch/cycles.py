@@ -10,7 +10,19 @@ from deathwatch.referents import referents
 
 from .findings import Finding
 from .grouping import Hanging, Heap
-from .heap import NOT_FOREIGN, Key, is_a, is_foreign, is_runners, key, of_classes, words
+from .heap import (
+    NOT_FOREIGN,
+    Key,
+    classes_of,
+    exactly,
+    is_a,
+    is_foreign,
+    is_runners,
+    key,
+    key_of_instances,
+    of_classes,
+    words,
+)
 
 Mark = frozenset[Key]
 """The kinds of objects in a cycle: the same for the same cycle in every run."""
@@ -25,7 +37,11 @@ def telling(obj: object) -> bool:
     """Tell whether a cycle with this object is someone's: an instance, or a program's frame."""
     if type(obj) is types.FrameType:
         return _is_users_module(obj.f_globals.get("__name__"))
-    return is_foreign(type(obj)) and not is_a(obj, type, types.ModuleType)
+    return _has_telling_instances(type(obj))
+
+
+def _has_telling_instances(cls: type) -> bool:
+    return is_foreign(cls) and not issubclass(cls, (type, types.ModuleType))
 
 
 def _is_users_module(name: object) -> bool:
@@ -33,22 +49,16 @@ def _is_users_module(name: object) -> bool:
     return top not in NOT_FOREIGN
 
 
-def telling_kinds(objs: list[object]) -> dict[int, Key]:
-    """Return the kinds of the telling objects among these, by address.
+def telling_kinds(objs: list[object]) -> frozenset[Key]:
+    """Return the kinds of the telling objects among these.
 
-    By class first: a test can leave a hundred thousand functions and classes, and nothing telling.
+    By class: a test can leave a hundred thousand functions and classes, and nothing telling.
     """
-    found: dict[int, Key] = {}
-    mine = of_classes(objs, lambda cls: cls is types.FrameType or is_foreign(cls))
-    kinds: dict[int, Key | None] = {}
-    for obj in mine:
-        cls = type(obj)
-        if id(cls) not in kinds or cls is types.FrameType:
-            kinds[id(cls)] = key(obj) if telling(obj) else None
-        kind = kinds[id(cls)]
-        if kind is not None:
-            found[id(obj)] = kind
-    return found
+    classes = classes_of(objs)
+    kinds = set(map(key_of_instances, filter(_has_telling_instances, classes)))
+    if any(cls is types.FrameType for cls in classes):
+        kinds.update(map(key, filter(telling, exactly(objs, types.FrameType))))
+    return frozenset(kinds)
 
 
 def cycles(garbage: list[object]) -> dict[Mark, list[object]]:
@@ -60,7 +70,8 @@ def cycles(garbage: list[object]) -> dict[Mark, list[object]]:
     found: dict[Mark, list[object]] = {}
     looked_at = garbage[:LIMIT]
     nodes = dict(zip(map(id, looked_at), looked_at, strict=True))
-    for component in _components(nodes, telling_kinds(looked_at)):
+    may_tell = of_classes(looked_at, lambda cls: cls is types.FrameType or is_foreign(cls))
+    for component in _components(nodes, map(id, filter(telling, may_tell))):
         if any(is_a(o, type, types.ModuleType) or is_runners(o) for o in component):
             continue
         if any(map(telling, component)):
@@ -113,10 +124,11 @@ def _components(nodes: dict[int, object], starts: Iterable[int]) -> Iterator[lis
 
     def enter(node: int) -> None:
         index[node] = low[node] = len(index)
-        stack.append(node)
-        on_stack.add(node)
         edges = _edges(nodes, node)
-        work.append((node, edges, iter(edges)))
+        if edges:  # else it is in no cycle
+            stack.append(node)
+            on_stack.add(node)
+            work.append((node, edges, iter(edges)))
 
     for start in starts:
         if start not in index:

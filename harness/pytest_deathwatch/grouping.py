@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from deathwatch.referents import referents
 
 from .findings import Finding
-from .heap import RUNNERS, Key, is_a, is_container, is_foreign, key, name_of, of_classes, words
+from .heap import RUNNERS, Key, exactly, is_a, is_container, is_foreign, key, name_of, words
 
 if TYPE_CHECKING:
     from deathwatch.explain import RetentionPath
@@ -196,7 +196,7 @@ class Bounds:
 def _keepers() -> dict[type, list[Any]]:
     """Return all objects that are exactly of these types; the heap must not be frozen."""
     found: dict[type, list[Any]] = {_LRU_CACHE: [], deque: [], queue.Queue: []}
-    for obj in of_classes(gc.get_objects(), lambda cls: any(cls is each for each in found)):
+    for obj in exactly(gc.get_objects(), *found):
         found[type(obj)].append(obj)
     return found
 

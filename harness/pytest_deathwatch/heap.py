@@ -90,19 +90,26 @@ def _may_be_runners(cls: type) -> bool:
 
 def of_classes(objs: list[object], wanted: Callable[[type], bool]) -> list[object]:
     """Return the objects whose class is wanted. Each class is asked once, and the rest is in C."""
-    classes: list[Any] = list(map(type, objs))
+    chosen = list(filter(wanted, classes_of(objs)))
+    return exactly(objs, *chosen) if chosen else []
+
+
+def exactly(objs: list[object], *classes: type) -> list[object]:
+    """Return the objects that are exactly of these classes, by address."""
+    marks = frozenset(map(id, classes))
+    return list(compress(objs, map(marks.__contains__, map(id, map(type, objs)))))
+
+
+def classes_of(objs: list[object]) -> Collection[type]:
+    """Return the different classes of these objects."""
     try:
-        plain = all(map(_hashes_plainly, set(map(type, classes))))
-    except Exception:  # a metaclass of a metaclass that forbids to be hashed
-        plain = False
-    if plain:
-        chosen = set(filter(wanted, set(classes)))
-    else:
-        marks = list(map(id, classes))
-        by_address = dict(zip(marks, classes, strict=True))
-        chosen = {mark for mark, cls in by_address.items() if wanted(cls)}
-        classes = marks
-    return list(compress(objs, map(chosen.__contains__, classes))) if chosen else []
+        classes = set(map(type, objs))
+        if all(map(_hashes_plainly, set(map(type, classes)))):
+            return classes
+    except Exception:  # a metaclass, or one of its own, that refuses to be hashed or compared
+        pass
+    # a metaclass may call different classes equal
+    return list({id(cls): cls for cls in map(type, objs)}.values())
 
 
 def _hashes_plainly(meta: Any) -> bool:
@@ -145,6 +152,10 @@ def key(obj: Any) -> Key:
         return _of_code("coroutine", obj.cr_code)
     if issubclass(cls, type):
         return "class", module_of(obj), _QUALNAME.__get__(obj)
+    return key_of_instances(cls)
+
+
+def key_of_instances(cls: type) -> Key:
     return (f"{module_of(cls)}.{_QUALNAME.__get__(cls)}",)
 
 
@@ -286,4 +297,4 @@ def static_roots(config: pytest.Config) -> list[object]:
                     roots += [obj, getattr(obj, "__dict__", None)]
     roots.append(getattr(config.hook.pytest_warning_recorded, "_call_history", None))
     roots.append(getattr(config.pluginmanager.get_plugin("terminalreporter"), "stats", None))
-    return [root for root in roots if root is not None]
+    return list({id(root): root for root in roots if root is not None}.values())

@@ -166,14 +166,14 @@ class Measurement:
         return evidence
 
     def _sample(self, item: pytest.Item, evidence: Evidence, suspects: set[Mark]) -> None:
-        garbage = self._window.garbage()
         if suspects:
+            garbage = self._window.garbage()
             found = cycles.cycles(garbage)
             evidence.marks.append(set(found))
             if evidence.reruns > 1:
                 self._describe(item, evidence, suspects, found, garbage)
             found.clear()
-        garbage.clear()
+            garbage.clear()
         self._window.settle()
         self._look(item, evidence)
 

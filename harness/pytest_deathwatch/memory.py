@@ -51,7 +51,7 @@ class Memory:
         self.cycles: dict[Mark, str] = {}
         self._harmless: Counter[tuple[str, Key]] = Counter()
         self._marks: dict[frozenset[Key], set[Mark]] = {frozenset(): set()}
-        # Whether, of tests that make these kinds, what dies has always told what their garbage was.
+        # Whether what tests make of these kinds, and no more, has always been garbage in the end.
         self.tells: dict[frozenset[Key], bool] = {frozenset(): True}
         self.caches: WeakSet[Any] = WeakSet()  # `lru_cache`s that excused something
 

@@ -172,30 +172,26 @@ class Session:
         """Let go of the garbage; return its cycles, or None where a rerun has to show them.
 
         To keep all garbage and look at it takes as long as two collections, and most tests make
-        what others have made: of these the garbage is let go of, and only what kinds of objects
-        die is looked at. Tests that make the same kinds, of which the same kinds die in the
-        collection, are taken to drop the same cycles.
+        what others have made: of these the garbage is let go of. Tests that make the same kinds,
+        of which all die in the collection, are taken to drop the same cycles.
         """
         if self.verdicts.cycles == "ignore":
             window.settle()
             return set()
         tells = self.memory.tells
         made = cycles.telling_kinds(window.made())
-        kinds = frozenset(made.values())
-        if tells.get(kinds):
-            marks = self.memory.marks(self._dying(made, window))
-            tells[kinds] = marks is not None
-            return marks
+        if tells.get(made):
+            tells[made] = self._all_died(made, window)
+            return self.memory.marks(made) if tells[made] else None
         garbage, marks = self._look_for_cycles(window)
-        tells[kinds] = garbage == self._dying(made, window) and kinds not in tells
+        tells[made] = self._all_died(made, window) and garbage == made and made not in tells
         return marks
 
     @staticmethod
-    def _dying(made: dict[int, Key], window: Window) -> frozenset[Key]:
-        """Return of which kinds something dies when the garbage is let go of."""
+    def _all_died(kinds: frozenset[Key], window: Window) -> bool:
+        """Let go of the garbage, and tell whether nothing of these kinds is left."""
         window.settle()
-        left = cycles.telling_kinds(window.made()) if made else made
-        return frozenset(kind for mark, kind in made.items() if left.get(mark) != kind)
+        return not kinds or kinds.isdisjoint(cycles.telling_kinds(window.made()))
 
     def _look_again(self, item: Any, window: Window) -> set[Mark]:
         """Return the cycles that a rerun drops."""
@@ -214,7 +210,7 @@ class Session:
         """Return the kinds of telling objects among the garbage, and its cycles."""
         garbage = window.garbage()
         try:
-            kinds = frozenset(cycles.telling_kinds(garbage).values())
+            kinds = cycles.telling_kinds(garbage)
             marks = self.memory.marks(kinds)
             if marks is None:
                 marks = set(cycles.cycles(garbage))

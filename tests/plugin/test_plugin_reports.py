@@ -164,6 +164,28 @@ def test_a_cycle_is_found_among_what_another_test_made_without_it(judge) -> None
 
 
 @pytest.mark.usefixtures("judges")
+def test_a_cycle_is_found_beside_one_of_its_kind_that_is_kept(judge) -> None:
+    """And none is, where all of the kind is kept."""
+    run = judge(
+        """
+        class Node: pass
+        latest = {}
+        def drop():
+            one = Node()
+            one.me = one
+        def test_drop(): drop()
+        def test_drop_and_keep():
+            drop()
+            latest["x"] = Node()
+        def test_keep(): latest["x"] = Node()
+        """
+    )
+    (cycle,) = run.cycles
+    assert sorted(cycle["tests"]) == ["test_it.py::test_drop", "test_it.py::test_drop_and_keep"]
+    assert run.ret == 0
+
+
+@pytest.mark.usefixtures("judges")
 def test_json_html_and_junit(judge, pytester) -> None:
     """Every group everywhere, escaped; JUnit has it as properties of the suite."""
     run = judge(LEAKS, "--junitxml=junit.xml")
