@@ -77,6 +77,17 @@ class Heap:
                 found.setdefault(id(ref), []).append(mark)
         return found
 
+    def held_elsewhere(self, marks: Iterable[int], known: list[object]) -> tuple[object, ...]:
+        """Return the survivors with these ids to which there are more references than those of
+        other survivors and of what is known, among which are our own `objects`."""
+        accounted = Counter(map(id, referents(*known)))
+        return tuple(
+            self.objects[mark]
+            for mark in marks
+            if _references(self.objects, mark)
+            > accounted[mark] + len(self._referrers.get(mark, ()))
+        )
+
     def outermost(self, kinds: set[Key]) -> list[object]:
         """Return the objects of these kinds that no other one of them reaches, telling ones first.
 
@@ -97,6 +108,14 @@ class Heap:
                 tops.append(obj)
                 covered.update(within.reach([obj]))
         return sorted(tops, key=_telling)
+
+
+def _references(objects: dict[int, object], mark: int) -> int:
+    return sys.getrefcount(objects[mark]) - _OUR_OWN
+
+
+_OUR_OWN = 0
+_OUR_OWN = _references({0: object()}, 0) - 1
 
 
 def _telling(obj: object) -> int:
@@ -282,11 +301,13 @@ def only_held_by(heap: Heap, objs: list[object], holders: Iterable[object]) -> s
         return set()
     leading = {id(obj): heap.reaching([id(obj)]) for obj in objs}
     leading = {mark: marks for mark, marks in leading.items() if len(marks) <= _FEW}
-    asked = tuple(heap.objects[mark] for mark in set().union(*leading.values()))
-    if not asked:
-        return set()
-    known = {id(objs), id(asked), *heap.objects, *map(id, holders)}
-    others = [each for each in gc.get_referrers(*asked) if id(each) not in known]
+    known = {id(each): each for each in [objs, heap.objects, *holders]}
+    asked = heap.held_elsewhere(set().union(*leading.values()), list(known.values()))
+    others = [
+        each
+        for each in (gc.get_referrers(*asked) if asked else ())
+        if id(each) not in known and id(each) not in heap.objects and each is not asked
+    ]
     held = set(map(id, referents(*others)))
     return {mark for mark, marks in leading.items() if marks.isdisjoint(held)}
 
