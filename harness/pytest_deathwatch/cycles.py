@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from deathwatch.referents import referents
 
@@ -71,10 +71,9 @@ def cycles(garbage: list[object]) -> dict[Mark, list[object]]:
     looked_at = garbage[:LIMIT]
     nodes = dict(zip(map(id, looked_at), looked_at, strict=True))
     may_tell = of_classes(looked_at, lambda cls: cls is types.FrameType or is_foreign(cls))
-    for component in _components(nodes, map(id, filter(telling, may_tell))):
-        if any(is_a(o, type, types.ModuleType) or is_runners(o) for o in component):
-            continue
-        if any(map(telling, component)):
+    starts = dict.fromkeys(map(id, filter(telling, may_tell)))
+    for component in _components(nodes, starts):
+        if not any(is_a(o, type, types.ModuleType) or is_runners(o) for o in component):
             cycle = _shortest(min(component, key=_naming), component)
             found.setdefault(_mark(cycle), cycle)
     return found
@@ -111,8 +110,8 @@ def _shortest(start: object, component: list[object]) -> list[object]:
     return [start]
 
 
-def _components(nodes: dict[int, object], starts: Iterable[int]) -> Iterator[list[object]]:
-    """Yield the strongly connected components that are cycles and that these nodes reach.
+def _components(nodes: dict[int, object], starts: dict[int, None]) -> Iterator[list[object]]:
+    """Yield the strongly connected components that are cycles, with any of these nodes in them.
 
     Tarjan's algorithm, iterative.
     """
@@ -153,7 +152,8 @@ def _components(nodes: dict[int, object], starts: Iterable[int]) -> Iterator[lis
                         component.append(member)
                         if member == node:
                             break
-                    if len(component) > 1 or node in edges:
+                    in_cycle = len(component) > 1 or node in edges
+                    if in_cycle and not starts.keys().isdisjoint(component):
                         yield [nodes[member] for member in component]
 
 

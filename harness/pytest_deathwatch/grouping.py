@@ -77,10 +77,11 @@ class Heap:
                 found.setdefault(id(ref), []).append(mark)
         return found
 
-    def held_elsewhere(self, marks: Iterable[int], known: list[object]) -> tuple[object, ...]:
+    def held_elsewhere(self, marks: Iterable[int], known: Iterable[object]) -> tuple[object, ...]:
         """Return the survivors with these ids to which there are more references than those of
         other survivors and of what is known, among which are our own `objects`."""
-        accounted = Counter(map(id, referents(*known)))
+        others = {id(each): each for each in known if id(each) not in self.objects}
+        accounted = Counter(map(id, referents(*others.values())))
         return tuple(
             self.objects[mark]
             for mark in marks
@@ -284,30 +285,34 @@ def _is_runners(path: RetentionPath) -> bool:
     )
 
 
-def excused(heap: Heap, leaking: list[object], bounds: Bounds, own: list[Any]) -> set[int]:
+def excused(
+    heap: Heap, leaking: list[object], bounds: Bounds, own: list[Any], *, walk: bool = True
+) -> set[int]:
     """Return the ids of what nothing holds but what bounds it, and lists and dicts of our own."""
     doubtful = [obj for obj in leaking if obj in bounds]
-    return only_held_by(heap, doubtful, [*bounds.holders, *own])
+    return only_held_by(heap, doubtful, [*bounds.holders, *own], walk=walk)
 
 
-def only_held_by(heap: Heap, objs: list[object], holders: Iterable[object]) -> set[int]:
+def only_held_by(
+    heap: Heap, objs: list[object], holders: Iterable[object], *, walk: bool = True
+) -> set[int]:
     """Return the ids of those of `objs` of which nothing from before but `holders` has the object,
     or what leads to it.
 
-    An answer that costs one walk over the heap, and saves the search for paths. None on
+    An answer that costs one walk over the heap at most, and saves the search for paths. None on
     free-threaded builds, where `gc.get_referrers` finds nothing up to 3.13 (cpython#118522).
+    While the heap is frozen, it can't be walked: without it, the answer may be too short.
     """
     if not COUNTED:
         return set()
     leading = {id(obj): heap.reaching([id(obj)]) for obj in objs}
     leading = {mark: marks for mark, marks in leading.items() if len(marks) <= _FEW}
-    known = {id(each): each for each in [objs, heap.objects, *holders]}
-    asked = heap.held_elsewhere(set().union(*leading.values()), list(known.values()))
-    others = [
-        each
-        for each in (gc.get_referrers(*asked) if asked else ())
-        if id(each) not in known and id(each) not in heap.objects and each is not asked
-    ]
+    holders = [objs, heap.objects, *holders]
+    asked = heap.held_elsewhere(set().union(*leading.values()), holders)
+    if not walk:
+        return {mark for mark, marks in leading.items() if marks.isdisjoint(map(id, asked))}
+    known = {id(asked), *heap.objects, *map(id, holders)}
+    others = [each for each in gc.get_referrers(*asked) if id(each) not in known] if asked else []
     held = set(map(id, referents(*others)))
     return {mark for mark, marks in leading.items() if marks.isdisjoint(held)}
 

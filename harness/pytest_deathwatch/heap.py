@@ -8,7 +8,8 @@ import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import compress
+from itertools import compress, repeat
+from operator import is_
 from typing import Any
 from weakref import ref
 
@@ -95,7 +96,9 @@ def of_classes(objs: list[object], wanted: Callable[[type], bool]) -> list[objec
 
 
 def exactly(objs: list[object], *classes: type) -> list[object]:
-    """Return the objects that are exactly of these classes, by address."""
+    """Return the objects that are exactly of these classes. No metaclass is asked."""
+    if len(classes) == 1:  # in half the time
+        return list(compress(objs, map(is_, map(type, objs), repeat(classes[0]))))
     marks = frozenset(map(id, classes))
     return list(compress(objs, map(marks.__contains__, map(id, map(type, objs)))))
 

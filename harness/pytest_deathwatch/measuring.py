@@ -130,7 +130,7 @@ class Measurement:
         times: int,
         kinds: set[Key],
         marks: set[Mark],
-        is_news: Callable[[set[Key]], bool],
+        is_news: Callable[[Evidence], bool],
     ) -> Evidence:
         """Rerun `item`, keeping the scopes that `stay` needs.
 
@@ -159,7 +159,7 @@ class Measurement:
             unsure = evidence.cycles & marks and evidence.reruns < 2
             if not unsure and not judging.undecided(evidence.samples):
                 return evidence
-            if evidence.reruns == times == limit and is_news(evidence.growing):
+            if evidence.reruns == times == limit and is_news(evidence):
                 limit = 2 * times
         if evidence.growing:
             self._wait_for_threads(item, evidence)

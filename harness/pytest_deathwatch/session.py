@@ -255,8 +255,17 @@ class Session:
             shown.add(known)
         return shown
 
-    def _is_news(self, kinds: set[Key]) -> bool:
-        return bool(kinds - {leak.kind for leak in self.memory.leaks})
+    def _is_news(self, evidence: Evidence) -> bool:
+        """Tell whether more grows than known leaks, and what caches hold that excused before."""
+        if evidence.growing <= {leak.kind for leak in self.memory.leaks}:
+            return False
+        kept, latest = evidence.kept, evidence.latest
+        heap, whole = grouping.Heap(kept), grouping.Heap([*kept, *latest])
+        growing = grouping.representatives(heap, evidence.growing)
+        bounds = grouping.Bounds.of(heap, list(self.memory.caches))
+        own = [evidence.objects, kept, latest, growing, heap.objects, whole.objects]
+        excused = grouping.excused(whole, growing, bounds, own, walk=False)
+        return not growing or len(excused) < len(growing)
 
     def _leaks(self, name: str, evidence: Evidence) -> set[str]:
         """Explain what grows, and what is replaced though no cache should keep it."""

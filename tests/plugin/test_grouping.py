@@ -28,7 +28,26 @@ def test_of_several_objects_each_is_told_whether_another_holds_it() -> None:
     known = [everything, heap.objects]
     alone_id = id(alone)
     del owner, owned, alone
-    assert grouping.only_held_by(heap, asked, known) == {alone_id}
+    for walk in (True, False):
+        assert grouping.only_held_by(heap, asked, known, walk=walk) == {alone_id}
     elsewhere.clear()
-    assert grouping.only_held_by(heap, asked, known) == set(map(id, asked))
+    for walk in (True, False):
+        assert grouping.only_held_by(heap, asked, known, walk=walk) == set(map(id, asked))
     assert grouping.only_held_by(heap, [], known) == set()
+
+
+@pytest.mark.skipif(not grouping.COUNTED, reason="references are not counted")
+def test_one_reference_more_is_held_elsewhere() -> None:
+    """However often a holder is named, among the survivors or not."""
+    one, other = Widget(), Widget()
+    one.other = [other, other]  # type: ignore[attr-defined]
+    everything = [one, one.other, other]  # type: ignore[attr-defined]
+    heap = grouping.Heap(everything)
+    ids = set(heap.objects)
+    known = [everything, heap.objects, everything, one.other]  # type: ignore[attr-defined]
+    known.append(known)
+    local = id(other)
+    del one
+    assert [id(obj) for obj in heap.held_elsewhere(ids, known)] == [local]
+    del other
+    assert heap.held_elsewhere(ids, known) == ()

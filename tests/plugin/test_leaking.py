@@ -229,6 +229,30 @@ def test_what_a_bounded_cache_and_another_hold_counts(judge, kept: str) -> None:
     assert "test_it.KEPT" in leak["summary"]
 
 
+def test_a_cache_that_excused_before_spares_reruns(judge) -> None:
+    """But not where something else holds it too."""
+    run = judge(
+        """
+        import functools
+        class First: pass
+        class Second: pass
+        class Third: pass
+        KEPT = []
+        @functools.lru_cache(maxsize=64)
+        def cached(one): return 1
+        def test_first(): cached(First())
+        def test_second(): cached(Second())
+        def test_third():
+            third = Third(); cached(third); KEPT.append(third)
+        """,
+        "-p",
+        "no:randomly",
+    )
+    (leak,) = run.leaks
+    assert leak["type"] == "test_it.Third"
+    assert run.data["reruns"] == 6 + (3 if GIL else 6) + 6
+
+
 def test_instances_in_the_cache_of_their_own_method_count(judge) -> None:
     """Though the cache is bounded: it keeps alive what no one asked it to."""
     run = judge(
