@@ -8,7 +8,7 @@ import queue
 import sys
 import threading
 import types
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -28,8 +28,8 @@ _PASSING = ("machinery", "local", "passing")
 """Whose paths are no reason to live on: of the run's frames, this package's among them."""
 
 _FEW = 100
-"""Survivors that may lead to one whose holders are looked for: each costs a comparison per
-reference of the heap."""
+"""Survivors that may lead to one whose holders are looked for: each with a reference too many
+costs a comparison per reference of the heap."""
 
 # Whether it can be told what holds an object beside this package's own variables.
 COUNTED = getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -63,30 +63,33 @@ class Heap:
         found = set(ids)
         todo = list(found)
         while todo:
-            fresh = set(self._referrers.get(todo.pop(), ())) - found
+            fresh = set(self._referrers[todo.pop()]) - found
             found |= fresh
             todo += fresh
         return found
 
     @functools.cached_property
-    def _referrers(self) -> dict[int, list[int]]:
+    def _referrers(self) -> defaultdict[int, list[int]]:
         """Who refers to what, by id: every survivor is asked once, however many are looked for."""
-        found: dict[int, list[int]] = {}
+        found: defaultdict[int, list[int]] = defaultdict(list)
         for mark, obj in self.objects.items():
-            for ref in referents(obj):
-                found.setdefault(id(ref), []).append(mark)
+            for ref in _referred(obj):
+                found[ref].append(mark)
         return found
 
     def held_elsewhere(self, marks: Iterable[int], known: Iterable[object]) -> tuple[object, ...]:
         """Return the survivors with these ids to which there are more references than those of
-        other survivors and of what is known, among which are our own `objects`."""
+        other survivors and of what is known, among which are our own `objects`.
+
+        Each of them counts once: a suspended generator of CPython 3.14 shows references that it
+        only borrows. So there may be too many here, and never too few.
+        """
         others = {id(each): each for each in known if id(each) not in self.objects}
-        accounted = Counter(map(id, referents(*others.values())))
+        accounted = Counter(mark for each in others.values() for mark in _referred(each))
         return tuple(
             self.objects[mark]
             for mark in marks
-            if _references(self.objects, mark)
-            > accounted[mark] + len(self._referrers.get(mark, ()))
+            if _references(self.objects, mark) > accounted[mark] + len(self._referrers[mark])
         )
 
     def outermost(self, kinds: set[Key]) -> list[object]:
@@ -111,12 +114,19 @@ class Heap:
         return sorted(tops, key=_telling)
 
 
+def _referred(obj: object) -> set[int]:
+    return set(map(id, referents(obj)))
+
+
+def _count(objects: dict[int, object], mark: int) -> int:
+    return sys.getrefcount(objects[mark])
+
+
+_COUNTED_TOO = _count({0: object()}, 0) - 1  # beside the dict's
+
+
 def _references(objects: dict[int, object], mark: int) -> int:
-    return sys.getrefcount(objects[mark]) - _OUR_OWN
-
-
-_OUR_OWN = 0
-_OUR_OWN = _references({0: object()}, 0) - 1
+    return _count(objects, mark) - _COUNTED_TOO
 
 
 def _telling(obj: object) -> int:
@@ -126,8 +136,8 @@ def _telling(obj: object) -> int:
     return 2 if is_container(obj) else 1
 
 
-def representatives(heap: Heap, kinds: set[Key]) -> list[object]:
-    """Return one object to explain for each kind of outermost object.
+def representatives(heap: Heap, kinds: set[Key], bounds: Bounds) -> list[object]:
+    """Return one object to explain for each kind of outermost object, out of bounds if possible.
 
     A plain container is represented by an instance of a foreign class in it, if there is one, and
     everything around a thread that runs by the thread: its frames hold things out of sight.
@@ -139,14 +149,14 @@ def representatives(heap: Heap, kinds: set[Key]) -> list[object]:
         chosen = {key(thread): thread for thread in threads}
         around = heap.reaching(heap.reach(threads))
         heap = Heap(obj for mark, obj in heap.objects.items() if mark not in around)
-    for top in heap.outermost(kinds):
+    for top in sorted(heap.outermost(kinds), key=bounds.__contains__):
         telling = top
         if _telling(top) == 2:
             telling = min(heap.reach([top]).values(), key=_telling)
             if _telling(telling):
                 telling = top
         chosen.setdefault(key(telling), telling)
-    return list(chosen.values())[:EXPLAINED]
+    return list(chosen.values())
 
 
 _BOUNDED = ("re._cache", "re._cache2")
@@ -285,23 +295,18 @@ def _is_runners(path: RetentionPath) -> bool:
     )
 
 
-def excused(
-    heap: Heap, leaking: list[object], bounds: Bounds, own: list[Any], *, walk: bool = True
-) -> set[int]:
+def excused(heap: Heap, leaking: list[object], bounds: Bounds, own: list[Any]) -> set[int]:
     """Return the ids of what nothing holds but what bounds it, and lists and dicts of our own."""
     doubtful = [obj for obj in leaking if obj in bounds]
-    return only_held_by(heap, doubtful, [*bounds.holders, *own], walk=walk)
+    return only_held_by(heap, doubtful, [*bounds.holders, *own])
 
 
-def only_held_by(
-    heap: Heap, objs: list[object], holders: Iterable[object], *, walk: bool = True
-) -> set[int]:
+def only_held_by(heap: Heap, objs: list[object], holders: Iterable[object]) -> set[int]:
     """Return the ids of those of `objs` of which nothing from before but `holders` has the object,
     or what leads to it.
 
     An answer that costs one walk over the heap at most, and saves the search for paths. None on
     free-threaded builds, where `gc.get_referrers` finds nothing up to 3.13 (cpython#118522).
-    While the heap is frozen, it can't be walked: without it, the answer may be too short.
     """
     if not COUNTED:
         return set()
@@ -309,12 +314,21 @@ def only_held_by(
     leading = {mark: marks for mark, marks in leading.items() if len(marks) <= _FEW}
     holders = [objs, heap.objects, *holders]
     asked = heap.held_elsewhere(set().union(*leading.values()), holders)
-    if not walk:
-        return {mark for mark, marks in leading.items() if marks.isdisjoint(map(id, asked))}
     known = {id(asked), *heap.objects, *map(id, holders)}
     others = [each for each in gc.get_referrers(*asked) if id(each) not in known] if asked else []
     held = set(map(id, referents(*others)))
     return {mark for mark, marks in leading.items() if marks.isdisjoint(held)}
+
+
+def only_in_bounds(heap: Heap, objs: list[object], bounds: Bounds, own: list[Any]) -> bool:
+    """Tell whether all these are in bounds, and surely nothing else holds them or leads to them.
+
+    By counting alone, so that the heap may be frozen; never where references aren't counted.
+    """
+    if not COUNTED or not all(obj in bounds for obj in objs):
+        return False
+    leading = heap.reaching(map(id, objs))
+    return not heap.held_elsewhere(leading, [objs, heap.objects, *bounds.holders, *own])
 
 
 def bounded(heap: Heap, wrappers: list[Any]) -> tuple[set[int], list[object], list[Any]]:

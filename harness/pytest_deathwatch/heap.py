@@ -104,14 +104,12 @@ def exactly(objs: list[object], *classes: type) -> list[object]:
 
 
 def classes_of(objs: list[object]) -> Collection[type]:
-    """Return the different classes of these objects."""
+    """Return the different classes of these objects. No metaclass is asked."""
     try:
-        classes = set(map(type, objs))
-        if all(map(_hashes_plainly, set(map(type, classes)))):
-            return classes
-    except Exception:  # a metaclass, or one of its own, that refuses to be hashed or compared
+        if all(map(_hashes_plainly, set(map(type, map(type, objs))))):
+            return set(map(type, objs))
+    except Exception:  # a metaclass of a metaclass that forbids to be hashed
         pass
-    # a metaclass may call different classes equal
     return list({id(cls): cls for cls in map(type, objs)}.values())
 
 
@@ -209,11 +207,14 @@ class Window:
         del gc.garbage[before:]
         return found
 
-    def settle(self) -> None:
-        """Collect until nothing more is found."""
+    def settle(self) -> bool:
+        """Collect until nothing more is found, and tell whether anything was."""
         with _debugging(0):
-            # No loop here: see `tests/harness/test_bytecode.py`.
-            any(not gc.collect() for _ in range(_PASSES))
+            found = gc.collect()
+            if found:
+                # No loop here: see `tests/harness/test_bytecode.py`.
+                any(not gc.collect() for _ in range(_PASSES))
+            return bool(found)
 
     def made(self) -> list[object]:
         """Return what is new, or all there is where the test unfroze the heap."""

@@ -181,16 +181,18 @@ class Session:
         tells = self.memory.tells
         made = cycles.telling_kinds(window.made())
         if tells.get(made):
-            tells[made] = self._all_died(made, window)
+            if not window.settle():
+                return set()
+            tells[made] = self._is_none_left(made, window)
             return self.memory.marks(made) if tells[made] else None
         garbage, marks = self._look_for_cycles(window)
-        tells[made] = self._all_died(made, window) and garbage == made and made not in tells
+        window.settle()
+        learned = garbage == made and self.memory.marks(made) is not None
+        tells[made] = made not in tells and learned and self._is_none_left(made, window)
         return marks
 
     @staticmethod
-    def _all_died(kinds: frozenset[Key], window: Window) -> bool:
-        """Let go of the garbage, and tell whether nothing of these kinds is left."""
-        window.settle()
+    def _is_none_left(kinds: frozenset[Key], window: Window) -> bool:
         return not kinds or kinds.isdisjoint(cycles.telling_kinds(window.made()))
 
     def _look_again(self, item: Any, window: Window) -> set[Mark]:
@@ -214,7 +216,8 @@ class Session:
             marks = self.memory.marks(kinds)
             if marks is None:
                 marks = set(cycles.cycles(garbage))
-                self.memory.learn_marks(kinds, marks)
+                if len(garbage) <= cycles.LIMIT:
+                    self.memory.learn_marks(kinds, marks)
             return kinds, marks
         finally:
             garbage.clear()
@@ -239,9 +242,11 @@ class Session:
                 self.findings.unjudged[name] = printable(f"a rerun {evidence.problem}")
                 return set()
             shown = self._confirm(evidence, marks)
-            self.memory.acquit(suspects - evidence.growing, name)
             window.close()
-            return shown | self._leaks(name, evidence)
+            leaks = self._leaks(name, evidence)
+            # what grows in bounded caches alone is acquitted too
+            self.memory.acquit(suspects - evidence.growing if leaks else suspects, name)
+            return shown | leaks
         finally:
             evidence.clear()
 
@@ -257,39 +262,43 @@ class Session:
 
     def _is_news(self, evidence: Evidence) -> bool:
         """Tell whether more grows than known leaks, and what caches hold that excused before."""
-        if evidence.growing <= {leak.kind for leak in self.memory.leaks}:
+        growing = evidence.growing
+        if growing <= {leak.kind for leak in self.memory.leaks}:
             return False
+        if not self.memory.caches:
+            return True
         kept, latest = evidence.kept, evidence.latest
-        heap, whole = grouping.Heap(kept), grouping.Heap([*kept, *latest])
-        growing = grouping.representatives(heap, evidence.growing)
+        heap = grouping.Heap([*kept, *latest])
         bounds = grouping.Bounds.of(heap, list(self.memory.caches))
-        own = [evidence.objects, kept, latest, growing, heap.objects, whole.objects]
-        excused = grouping.excused(whole, growing, bounds, own, walk=False)
-        return not growing or len(excused) < len(growing)
+        grown = [obj for obj in kept if key(obj) in growing]
+        own = [evidence.objects, kept, latest]
+        return not grown or not grouping.only_in_bounds(heap, grown, bounds, own)
 
     def _leaks(self, name: str, evidence: Evidence) -> set[str]:
         """Explain what grows, and what is replaced though no cache should keep it."""
         kept, latest = evidence.take()
         shown, rest = self.memory.recognise(kept)
-        heap = grouping.Heap(rest)
-        leaking = grouping.representatives(heap, evidence.growing)
-        grows = bool(leaking)
-        # To look for all caches and queues is to go through all objects.
-        bounds = grouping.Bounds.of(heap, list(self.memory.caches)) if grows else grouping.Bounds()
-        whole = grouping.Heap([*kept, *latest])
-        leaking += grouping.replaced_but_kept(latest, evidence.replaced)
-        own = [kept, latest, rest, leaking, heap.objects, whole.objects]
-        excused = grouping.excused(whole, leaking, bounds, own)
-        if grows and len(excused) < len(leaking):
-            bounds = grouping.Bounds.of(heap)
-            excused = grouping.excused(whole, leaking, bounds, own)
+        heap, whole = grouping.Heap(rest), grouping.Heap([*kept, *latest])
+        replaced = grouping.replaced_but_kept(latest, evidence.replaced)
+        leaking = replaced[:]
+        own: list[Any] = [kept, latest, rest, replaced, heap.objects, whole.objects]
+        bounds = grouping.Bounds()
+        for known in (True, False) if evidence.growing else ():
+            # To look for all caches and queues is to go through all objects.
+            bounds = grouping.Bounds.of(heap, list(self.memory.caches) if known else None)
+            leaking[:] = grouping.representatives(heap, evidence.growing, bounds) + replaced
+            excused = grouping.excused(whole, leaking, bounds, [*own, leaking])
+            leaking[:] = [obj for obj in leaking if id(obj) not in excused]
             if excused:
                 self.memory.caches.update(bounds.caches)
-        leaking = [obj for obj in leaking if id(obj) not in excused]
+            if not leaking:
+                break
+        del leaking[grouping.EXPLAINED :]
         hanging = [grouping.Hanging.on(whole, obj) for obj in leaking]
         # from here on this frame holds nothing but what is explained
-        for each in (kept, latest, rest, heap.objects, whole.objects, own):
+        for each in own:
             each.clear()
+        own.clear()
         bounds.holders.clear()
         bounds.caches.clear()
         return shown | self._explain(name, leaking, hanging, bounds, evidence)

@@ -253,6 +253,89 @@ def test_a_cache_that_excused_before_spares_reruns(judge) -> None:
     assert run.data["reruns"] == 6 + (3 if GIL else 6) + 6
 
 
+CACHED_BEFORE = """
+        import functools, itertools
+        KEPT = []
+        class First: pass
+        class Item: pass
+        count = itertools.count(2**40)
+        @functools.lru_cache(maxsize=40)
+        def make(cls, number): return cls()
+        def test_first(): make(First, next(count))
+        {more}
+        """
+MORE = {
+    "the same kind": """
+        def test_many():
+            for _ in range(5): make(Item, next(count))
+            KEPT.append(Item())
+        """,
+    "another than so many": """
+        KINDS = [type(f"K{i}", (), {}) for i in range(8)]
+        def test_many():
+            for cls in KINDS: make(cls, next(count))
+            KEPT.append(Item())
+        """,
+    "a suspended generator": """
+        def handle(owner, item): pass
+        class Item:
+            def __init__(self):
+                self.inlet = self.work()
+                next(self.inlet)
+            def work(self):
+                while True: handle(self, (yield))
+        @functools.lru_cache(maxsize=64)
+        def cached(item): return 1
+        def test_many():
+            item = Item()
+            cached(item)
+            KEPT.append(item)
+        """,
+}
+
+
+@pytest.mark.parametrize("more", MORE.values(), ids=MORE)
+def test_what_caches_hold_hides_no_leak_beside_it(judge, more: str) -> None:
+    """Of its own kind; the ninth of many kinds; which shows more references than it has."""
+    run = judge(CACHED_BEFORE.format(more=more), "-p", "no:randomly")
+    (leak,) = run.leaks
+    assert leak["type"] == "test_it.Item"
+    assert "test_it.KEPT" in leak["summary"]
+
+
+def test_what_caches_hold_is_acquitted_in_the_end(judge) -> None:
+    run = judge(
+        CACHED_BEFORE.format(
+            more="""
+        import pytest
+        @pytest.mark.parametrize("n", range(50))
+        def test_many(n):
+            for _ in range(10): make(Item, next(count))
+        """
+        ),
+        "-p",
+        "no:randomly",
+    )
+    assert run.leaks == []
+    assert run.data["rerun"] < 30
+
+
+def test_no_metaclass_is_asked(judge) -> None:
+    run = judge(
+        """
+        import pytest
+        class Meta(type):
+            def __hash__(cls): pytest.fail("hashed")
+            def __eq__(cls, other): pytest.fail("compared")
+        latest = {}
+        class Item(metaclass=Meta): pass
+        def test_it(): latest["x"] = Item()
+        """
+    )
+    assert run.outcomes == {"passed": 1}
+    assert run.data["unjudged"] == {}
+
+
 def test_instances_in_the_cache_of_their_own_method_count(judge) -> None:
     """Though the cache is bounded: it keeps alive what no one asked it to."""
     run = judge(
