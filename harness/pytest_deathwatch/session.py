@@ -187,8 +187,8 @@ class Session:
             return self.memory.marks(made) if tells[made] else None
         garbage, marks = self._look_for_cycles(window)
         window.settle()
-        learned = garbage == made and self.memory.marks(made) is not None
-        tells[made] = made not in tells and learned and self._is_none_left(made, window)
+        is_first = made not in tells
+        tells[made] = is_first and garbage == made and self._is_none_left(made, window)
         return marks
 
     @staticmethod
@@ -216,8 +216,7 @@ class Session:
             marks = self.memory.marks(kinds)
             if marks is None:
                 marks = set(cycles.cycles(garbage))
-                if len(garbage) <= cycles.LIMIT:
-                    self.memory.learn_marks(kinds, marks)
+                self.memory.learn_marks(kinds, marks)
             return kinds, marks
         finally:
             garbage.clear()
