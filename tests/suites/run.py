@@ -2,19 +2,24 @@
 
     python tests/suites/run.py --output results
     python tests/suites/run.py --only 'c*' --pairs 1 --output build
+    python tests/suites/run.py --instructions attrs
 
 Each suite is the source distribution of its package, in an environment of its own; both are made
 once, and kept. A suite runs in alternating pairs, a pair being one run without the plugin and one
 with it. The exit status is 1 where a test has another outcome with the plugin, a run did not come
-to its end, or a group of leaks is false or was not looked at yet. Costs are stated, not judged.
+to its end, or a group of leaks is false or was not looked at yet. Costs are stated, not judged: in
+processor time, and for the suites asked for in instructions too, counted by valgrind's cachegrind
+in one pair more. These are the same on an idle and a busy machine, and take fifteen times as long.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -35,6 +40,7 @@ DEADLINE = 900.0
 """Seconds for one run of a suite, ten times what the slowest takes on an idle machine."""
 TRIVIAL = 1000
 """Tests in the generated suite, in which none does anything."""
+CACHEGRIND = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
 _NOT_FOR_SUITES = ("CI", "GITHUB_ACTIONS", "PYTEST_ADDOPTS", "PYTHONPATH")
 
 
@@ -55,6 +61,7 @@ class Run:
 
     status: int
     seconds: float
+    log: Path
     outcomes: dict[str, list[str]] = field(default_factory=dict)
     each: dict[str, float] = field(default_factory=dict)
 
@@ -70,6 +77,10 @@ def main() -> int:
         if fnmatch(entry["name"], options.only):
             suite = _prepared(entry, table["pytest"], folder)
             rows.append(_tried(suite, plugin, known, options.pairs, folder))
+            if fnmatch(entry["name"], options.instructions):
+                rows[-1]["instructions"] = _instructions(suite, plugin, folder)
+                if not rows[-1]["instructions"]:
+                    rows[-1]["wrong"].append("it did not come to its end under cachegrind")
     if not options.no_trivial:
         suite = _trivial(folder, table["pytest"])
         rows.append(_tried(suite, plugin, known, options.pairs, folder))
@@ -80,6 +91,7 @@ def main() -> int:
         "platform": f"{platform.system()} {platform.machine()}",
         "pytest": table["pytest"],
         "pairs": options.pairs,
+        "instructions": options.instructions,
         "suites": rows,
     }
     output = Path(options.output)
@@ -96,9 +108,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--output", default="results", help="a folder")
     parser.add_argument("--folder", default=ROOT / ".nox" / "suites-kept", help="kept")
     parser.add_argument("--only", default="*", metavar="GLOB", help="suites, by name")
-    parser.add_argument("--pairs", type=int, default=3, help="of runs, of each suite")
+    parser.add_argument("--pairs", type=int, default=5, help="of runs, of each suite")
+    parser.add_argument(
+        "--instructions", default="", metavar="GLOB", help="suites to count them of"
+    )
     parser.add_argument("--no-trivial", action="store_true", help="leave the generated suite out")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.instructions and not shutil.which(CACHEGRIND[0]):
+        parser.error("--instructions needs valgrind on PATH")
+    return options
 
 
 def _toml(name: str) -> dict[str, Any]:
@@ -109,11 +127,12 @@ def _toml(name: str) -> dict[str, Any]:
 
 
 def _copy_of_plugin(folder: Path) -> Path:
-    """Copy the plugin, so that no edit meanwhile changes what is measured."""
+    """Copy the plugin, so that no edit meanwhile changes what is measured, and compile it."""
     copy = folder / "plugin"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(ROOT / "harness", copy, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(HERE / "outcomes.py", copy)
+    compileall.compile_dir(copy, quiet=1)  # as what is installed is
     return copy
 
 
@@ -180,8 +199,7 @@ def _tried(
     for _ in range(pairs):
         without.append(_run(suite, plugin, folder))
         report.unlink(missing_ok=True)
-        options = ["-p", "pytest_deathwatch", "--deathwatch", f"--deathwatch-report={report}"]
-        with_it.append(_run(suite, plugin, folder, *options))
+        with_it.append(_run(suite, plugin, folder, *_options_for(report)))
         judged = json.loads(report.read_text()) if report.exists() else {"groups": []}
         for group in judged["groups"]:
             groups.setdefault(group["fingerprint"], group)
@@ -207,17 +225,38 @@ def _tried(
     return row
 
 
-def _run(suite: Suite, plugin: Path, folder: Path, *options: str) -> Run:
+def _options_for(report: Path) -> list[str]:
+    return ["-p", "pytest_deathwatch", "--deathwatch", f"--deathwatch-report={report}"]
+
+
+def _instructions(suite: Suite, plugin: Path, folder: Path) -> list[int]:
+    """Count the instructions of a suite, without the plugin and with it; none where a run fails."""
+    counts = []
+    for options in ([], _options_for(folder / "report.json")):
+        run = _run(suite, plugin, folder, *options, under=CACHEGRIND)
+        found = re.search(r"I\s+refs:\s+([\d,]+)", run.log.read_text(errors="replace"))
+        if run.status not in (0, 1) or not found:
+            return []
+        counts.append(int(found[1].replace(",", "")))
+    print(f"{suite.name}: {counts[0]:,} instructions without, {counts[1]:,} with", flush=True)
+    return counts
+
+
+def _run(
+    suite: Suite, plugin: Path, folder: Path, *options: str, under: list[str] | None = None
+) -> Run:
     """Run a suite once. Processor time, since the machine does other work as well."""
     found = folder / "outcomes.json"
     found.unlink(missing_ok=True)
     environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_SUITES}
     environment |= {"PYTHONPATH": str(plugin), "SUITE_OUTCOMES": str(found)}
+    if under:
+        environment["PYTHONHASHSEED"] = "0"
     command = [str(suite.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "outcomes"]
     log = folder / f"{suite.name.strip('()')}{'-with' if options else ''}.log"
     with log.open("w") as output:
         child = subprocess.Popen(
-            [*command, *options, *suite.arguments],
+            [*(under or []), *command, *options, *suite.arguments],
             cwd=suite.folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -231,9 +270,9 @@ def _run(suite: Suite, plugin: Path, folder: Path, *options: str) -> Run:
         timer.cancel()
     seconds = _children() - before
     if not found.exists():
-        return Run(status, seconds)
+        return Run(status, seconds, log)
     data = json.loads(found.read_text())
-    return Run(status, seconds, data["outcomes"], data["seconds"])
+    return Run(status, seconds, log, data["outcomes"], data["seconds"])
 
 
 def _children() -> float:

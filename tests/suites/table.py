@@ -7,12 +7,13 @@ from typing import Any
 
 _HEAD = """# Published suites with `--deathwatch`
 
-    python3 noxfile.py -s suites
+    python3 noxfile.py -s suites{asked}
 
 gives these tables again: {python} on {platform}, pytest {pytest}, {pairs} alternating pairs of runs
 of each suite, without the plugin and with it. Times are processor time of the whole run, its
-children included, medians of the runs; *more* is the middle ratio of the pairs; *per test* is what
-the plugin adds to the middle one of all tests. Asked: at most 15 % for a suite that takes more than
+children included, medians of the runs; *more* is the middle ratio of the pairs, and *instructions*
+that of one run each under cachegrind, where they were counted; *per test* is what the plugin adds
+to the middle one of all tests. Asked: at most 15 % for a suite that takes more than
 10 s, and at most 0.3 ms for a test that does nothing (the last row); what falls short is in bold.
 
 """
@@ -22,11 +23,12 @@ def as_markdown(result: dict[str, Any]) -> str:
     suites = result["suites"]
     tests = sum(row["tests"] for row in suites if row["version"])
     real = [row for row in suites if row["version"]]
+    counted = result["instructions"]
     return (
-        _HEAD.format(**result)
+        _HEAD.format(asked=f" -- --instructions {counted}" if counted else "", **result)
         + "| suite | version | tests | outcomes | groups real | false | unclassified | cycles"
-        " | not judged | without | with | more | per test |\n"
-        + "|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+        " | not judged | without | with | more | instructions | per test |\n"
+        + "|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
         + "".join(map(_row, suites))
         + f"\n{tests} published tests in {len(real)} suites.\n"
         + "\n*Outcomes* are those of every phase of every test, compared with the first run without"
@@ -60,9 +62,17 @@ def _row(row: dict[str, Any]) -> str:
         f"{without:.2f} s",
         f"{with_it:.2f} s",
         _marked(f"{100 * (ratio - 1):+.0f} %", without > 10 and ratio > 1.15),
+        _counted(row.get("instructions")),
         _marked(f"{each:.2f} ms", not row["version"] and each > 0.3),
     ]
     return f"| {' | '.join(cells)} |\n"
+
+
+def _counted(instructions: list[int] | None) -> str:
+    if not instructions:
+        return ""
+    off, on = instructions
+    return f"{100 * (on / off - 1):+.1f} %"
 
 
 def _marked(text: str, falls_short: bool) -> str:
