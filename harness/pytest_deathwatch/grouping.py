@@ -32,7 +32,7 @@ _FEW = 100
 costs a comparison per reference of the heap."""
 
 # Whether it can be told what holds an object beside this package's own variables.
-COUNTED = getattr(sys, "_is_gil_enabled", lambda: True)()
+COUNTED = hasattr(sys, "getrefcount") and getattr(sys, "_is_gil_enabled", lambda: True)()
 
 _LRU_CACHE = type(functools.lru_cache(len))
 _FRAMES: tuple[type, ...] = (types.FrameType, types.TracebackType)
@@ -122,7 +122,7 @@ def _count(objects: dict[int, object], mark: int) -> int:
     return sys.getrefcount(objects[mark])
 
 
-_COUNTED_TOO = _count({0: object()}, 0) - 1  # beside the dict's
+_COUNTED_TOO = _count({0: object()}, 0) - 1 if COUNTED else 0  # beside the dict's
 
 
 def _references(objects: dict[int, object], mark: int) -> int:
