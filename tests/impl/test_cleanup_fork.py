@@ -572,7 +572,21 @@ print("done")
 """
 
 
-@pytest.mark.parametrize("code", [INTERRUPTED, IN_A_HANDLER], ids=["exception", "fork"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(
+            INTERRUPTED,
+            id="exception",
+            marks=pytest.mark.skipif(
+                sys.implementation.name == "pypy",
+                reason="PyPy raises between any two steps, of both hooks that let go, too: a lock"
+                " may stay held, as `CleanupQueue` says",
+            ),
+        ),
+        pytest.param(IN_A_HANDLER, id="fork"),
+    ],
+)
 def test_a_signal_in_the_middle_of_a_fork_leaves_no_queue_held(code: str) -> None:
     """An exception in any line of the hooks, or another fork: the queues go on (C2)."""
     done = subprocess.run(
