@@ -13,6 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from deathwatch.explain.outside import held_elsewhere
+from deathwatch.explain.walk import COUNTED
+from deathwatch.explain.walk import key as count_key
 from deathwatch.referents import referents
 
 from .findings import Finding
@@ -30,9 +33,6 @@ _PASSING = ("machinery", "local", "passing")
 _FEW = 100
 """Survivors that may lead to one whose holders are looked for: each with a reference too many
 costs a comparison per reference of the heap."""
-
-# Whether it can be told what holds an object beside this package's own variables.
-COUNTED = hasattr(sys, "getrefcount") and getattr(sys, "_is_gil_enabled", lambda: True)()
 
 _LRU_CACHE = type(functools.lru_cache(len))
 _FRAMES: tuple[type, ...] = (types.FrameType, types.TracebackType)
@@ -73,7 +73,7 @@ class Heap:
         """Who refers to what, by id: every survivor is asked once, however many are looked for."""
         found: defaultdict[int, list[int]] = defaultdict(list)
         for mark, obj in self.objects.items():
-            for ref in _referred(obj):
+            for ref in set(map(id, referents(obj))):
                 found[ref].append(mark)
         return found
 
@@ -85,12 +85,13 @@ class Heap:
         only borrows. So there may be too many here, and never too few.
         """
         others = {id(each): each for each in known if id(each) not in self.objects}
-        accounted = Counter(mark for each in others.values() for mark in _referred(each))
-        return tuple(
-            self.objects[mark]
-            for mark in marks
-            if _references(self.objects, mark) > accounted[mark] + len(self._referrers[mark])
+        counts = Counter(
+            ref for each in others.values() for ref in set(map(count_key, referents(each)))
         )
+        objs = [self.objects[mark] for mark in marks]
+        # no loop, whose variable would hold the last of them
+        counts.update({count_key(obj): len(self._referrers[id(obj)]) for obj in objs})
+        return tuple(held_elsewhere(objs, counts, ours=1))
 
     def outermost(self, kinds: set[Key]) -> list[object]:
         """Return the objects of these kinds that no other one of them reaches, telling ones first.
@@ -112,21 +113,6 @@ class Heap:
                 tops.append(obj)
                 covered.update(within.reach([obj]))
         return sorted(tops, key=_telling)
-
-
-def _referred(obj: object) -> set[int]:
-    return set(map(id, referents(obj)))
-
-
-def _count(objects: dict[int, object], mark: int) -> int:
-    return sys.getrefcount(objects[mark])
-
-
-_COUNTED_TOO = _count({0: object()}, 0) - 1 if COUNTED else 0  # beside the dict's
-
-
-def _references(objects: dict[int, object], mark: int) -> int:
-    return _count(objects, mark) - _COUNTED_TOO
 
 
 def _telling(obj: object) -> int:

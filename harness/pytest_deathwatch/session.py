@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from deathwatch.explain.walk import COUNTED
+
 from . import cycles, grouping
 from .cycles import Mark
 from .findings import Finding, Findings, printable
@@ -276,16 +278,17 @@ class Session:
     def _leaks(self, name: str, evidence: Evidence) -> set[str]:
         """Explain what grows, and what is replaced though no cache should keep it."""
         kept, latest = evidence.take()
+        growing = evidence.growing
         shown, rest = self.memory.recognise(kept)
         heap, whole = grouping.Heap(rest), grouping.Heap([*kept, *latest])
         replaced = grouping.replaced_but_kept(latest, evidence.replaced)
         leaking = replaced[:]
         own: list[Any] = [kept, latest, rest, replaced, heap.objects, whole.objects]
         bounds = grouping.Bounds()
-        for known in (True, False) if evidence.growing else ():
+        for known in (True, False) if growing else ():
             # To look for all caches and queues is to go through all objects.
             bounds = grouping.Bounds.of(heap, list(self.memory.caches) if known else None)
-            leaking[:] = grouping.representatives(heap, evidence.growing, bounds) + replaced
+            leaking[:] = grouping.representatives(heap, growing, bounds) + replaced
             excused = grouping.excused(whole, leaking, bounds, [*own, leaking])
             leaking[:] = [obj for obj in leaking if id(obj) not in excused]
             if excused:
@@ -329,7 +332,7 @@ class Session:
             id(obj if holder is None else holder)
             for obj, holder in zip(leaking, holders, strict=True)
         ]
-        if not grouping.COUNTED:  # a list that C holds would seem to be held by ours alone
+        if not COUNTED:  # a list that C holds would seem to be held by ours alone
             holders = []
         for rest in (leaking, hanging, places, holders):
             rest.reverse()

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from deathwatch.explain.walk import COUNTED
 from pytest_deathwatch import grouping
 
 
@@ -14,7 +15,7 @@ class Widget:
 
 
 @pytest.mark.skipif(
-    sys.implementation.name != "cpython" or not grouping.COUNTED,
+    sys.implementation.name != "cpython" or not COUNTED,
     reason="gc.get_referrers finds too little (cpython#118522)",
 )
 def test_of_several_objects_each_is_told_whether_another_holds_it() -> None:
@@ -34,7 +35,7 @@ def test_of_several_objects_each_is_told_whether_another_holds_it() -> None:
     assert grouping.only_held_by(heap, [], known) == set()
 
 
-@pytest.mark.skipif(not grouping.COUNTED, reason="references are not counted")
+@pytest.mark.skipif(not COUNTED, reason="references are not counted")
 def test_one_reference_more_is_held_elsewhere() -> None:
     """However often a holder is named, among the survivors or not."""
     one, other = Widget(), Widget()

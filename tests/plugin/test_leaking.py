@@ -244,9 +244,7 @@ def test_a_cache_that_excused_before_spares_reruns(judge) -> None:
         def test_second(): cached(Second())
         def test_third():
             third = Third(); cached(third); KEPT.append(third)
-        """,
-        "-p",
-        "no:randomly",
+        """
     )
     (leak,) = run.leaks
     assert leak["type"] == "test_it.Third"
@@ -297,7 +295,7 @@ MORE = {
 @pytest.mark.parametrize("more", MORE.values(), ids=MORE)
 def test_what_caches_hold_hides_no_leak_beside_it(judge, more: str) -> None:
     """Of its own kind; the ninth of many kinds; which shows more references than it has."""
-    run = judge(CACHED_BEFORE.format(more=more), "-p", "no:randomly")
+    run = judge(CACHED_BEFORE.format(more=more))
     (leak,) = run.leaks
     assert leak["type"] == "test_it.Item"
     assert "test_it.KEPT" in leak["summary"]
@@ -312,9 +310,7 @@ def test_what_caches_hold_is_acquitted_in_the_end(judge) -> None:
         def test_many(n):
             for _ in range(10): make(Item, next(count))
         """
-        ),
-        "-p",
-        "no:randomly",
+        )
     )
     assert run.leaks == []
     assert run.data["rerun"] < 30
