@@ -75,18 +75,26 @@ def package(cls: type) -> str:
 
 
 def is_runners(obj: object) -> bool:
-    """Tell whether an object is the run's own: by its class, or a frame by its module.
+    """Tell whether an object is the run's own: by its class, or a frame or module by its name.
 
-    A kept exception keeps the frames of all callers, the runner's among them.
+    A kept exception keeps the frames of all callers, the runner's among them, and Hypothesis keeps
+    a module for each signature that it made a test for.
     """
     if type(obj) is types.FrameType:
-        name = obj.f_globals.get("__name__")
-        return isinstance(name, str) and name.partition(".")[0] in RUNNERS
+        return _names_runner(obj.f_globals.get("__name__"))
+    if type(obj) is types.ModuleType:
+        return _names_runner(vars(obj).get("__name__"))
     return package(type(obj)) in RUNNERS
 
 
+def _names_runner(name: object) -> bool:
+    if not isinstance(name, str):
+        return False
+    return name.partition(".")[0] in RUNNERS or name.startswith("hypothesis_temporary_module_")
+
+
 def _may_be_runners(cls: type) -> bool:
-    return cls is types.FrameType or package(cls) in RUNNERS
+    return cls is types.FrameType or cls is types.ModuleType or package(cls) in RUNNERS
 
 
 def of_classes(objs: list[object], wanted: Callable[[type], bool]) -> list[object]:
@@ -99,6 +107,8 @@ def exactly(objs: list[object], *classes: type) -> list[object]:
     """Return the objects that are exactly of these classes. No metaclass is asked."""
     if len(classes) == 1:  # in half the time
         return list(compress(objs, map(is_, map(type, objs), repeat(classes[0]))))
+    if all(map(_hashes_plainly, _metaclasses())):
+        return list(compress(objs, map(frozenset(classes).__contains__, map(type, objs))))
     marks = frozenset(map(id, classes))
     return list(compress(objs, map(marks.__contains__, map(id, map(type, objs)))))
 
@@ -276,11 +286,13 @@ def _telling(new: list[object], owned: set[int]) -> list[object]:
 
 def _owned(roots: list[object], new: list[object]) -> set[int]:
     """Return the roots, and what is new and reached by them through new objects alone."""
-    candidates = {id(obj): obj for obj in new}
+    candidates = dict(zip(map(id, new), new, strict=True))
     owned = set(map(id, roots))
+    left = candidates.keys() - owned
     reached = roots
     while reached:
-        marks = set(filter(candidates.__contains__, map(id, referents(*reached)))) - owned
+        marks = left.intersection(map(id, referents(*reached)))
+        left -= marks
         owned |= marks
         reached = [candidates[mark] for mark in marks]
     return owned

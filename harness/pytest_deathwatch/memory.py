@@ -6,13 +6,13 @@ import gc
 from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from deathwatch.referents import referents
 
 from .cycles import Mark
 from .grouping import Heap
-from .heap import Key, is_container, is_foreign, key
+from .heap import Key, is_a, is_container, is_foreign, key, package
 
 # How often a kind of object has to be left without a leak before such objects alone are no reason
 # to rerun a test. A class that is the program's own stays under suspicion for longer, and is
@@ -51,8 +51,9 @@ class Memory:
         self.cycles: dict[Mark, str] = {}
         self._harmless: Counter[tuple[str, Key]] = Counter()
         self._marks: dict[frozenset[Key], set[Mark]] = {frozenset(): set()}
-        # Whether what tests make of these kinds, and no more, has always been garbage in the end.
-        self.tells: dict[frozenset[Key], bool] = {frozenset(): True}
+        # Whether what tests make of these kinds, and no more, has always been garbage in the end;
+        # None where that was not looked at yet.
+        self.tells: dict[frozenset[Key], bool | None] = {frozenset(): True}
         self.caches: WeakSet[Any] = WeakSet()  # `lru_cache`s that excused something
 
     def forget_fixtures(self) -> None:
@@ -110,8 +111,13 @@ def _file(test: str) -> str:
 
 
 def _is_plain(obj: object) -> bool:
-    """Tell whether a container holds plain values alone: the runner's frames have many such."""
-    return is_container(obj) and not any(map(gc.is_tracked, gc.get_referents(obj)))
+    """Tell whether a container holds plain values alone, of which the runner's frames have many;
+    or weak references, as the caches of abstract classes do; or what is Hypothesis' own: its
+    strategies, made with their module, get a list of others when they are first drawn from."""
+    if not is_container(obj):
+        return False
+    tracked = filter(gc.is_tracked, gc.get_referents(obj))
+    return all(is_a(each, ref) or package(type(each)) == "hypothesis" for each in tracked)
 
 
 def holders_of(objs: list[object]) -> list[object | None]:

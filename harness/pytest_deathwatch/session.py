@@ -175,27 +175,50 @@ class Session:
 
         To keep all garbage and look at it takes as long as two collections, and most tests make
         what others have made: of these the garbage is let go of. Tests that make the same kinds,
-        of which all die in the collection, are taken to drop the same cycles.
+        of which all die in the collection, are taken to drop the same cycles. Of what is made for
+        the first time, and often for the last, all is looked at before the collection.
         """
         if self.verdicts.cycles == "ignore":
             window.settle()
             return set()
         tells = self.memory.tells
-        made = cycles.telling_kinds(window.made())
+        objs = window.made()
+        made = cycles.telling_kinds(objs)
+        foreseen = None if made in tells else self._foresee_cycles(objs)
+        objs.clear()
+        if foreseen is not None:
+            tells[made] = None
+            return self._gone(foreseen, made, window)
         if tells.get(made):
             if not window.settle():
                 return set()
-            tells[made] = self._is_none_left(made, window)
+            tells[made] = not self._left(made, window)
             return self.memory.marks(made) if tells[made] else None
         garbage, marks = self._look_for_cycles(window)
         window.settle()
-        is_first = made not in tells
-        tells[made] = is_first and garbage == made and self._is_none_left(made, window)
+        has_told = tells.get(made) is not False
+        tells[made] = has_told and garbage == made and not self._left(made, window)
         return marks
 
+    def _foresee_cycles(self, objs: list[object]) -> set[Mark] | None:
+        """Return the cycles among these, of which some may live on; None where any is news.
+
+        What is garbage of them is in the same cycles: none of them leads through what lives.
+        """
+        marks = set(cycles.cycles(objs))
+        return marks if marks <= self.memory.cycles.keys() else None
+
+    def _gone(self, marks: set[Mark], made: frozenset[Key], window: Window) -> set[Mark] | None:
+        """Let go of the garbage; return these if they were garbage, or None if any may live."""
+        if not window.settle():
+            return set()
+        left = self._left(made, window)
+        # A cycle dies as a whole: of one with a kind of which none is left, nothing is.
+        return marks if not left or all(mark & (made - left) for mark in marks) else None
+
     @staticmethod
-    def _is_none_left(kinds: frozenset[Key], window: Window) -> bool:
-        return not kinds or kinds.isdisjoint(cycles.telling_kinds(window.made()))
+    def _left(kinds: frozenset[Key], window: Window) -> frozenset[Key]:
+        return kinds and kinds & cycles.telling_kinds(window.made())
 
     def _look_again(self, item: Any, window: Window) -> set[Mark]:
         """Return the cycles that a rerun drops."""
@@ -218,10 +241,14 @@ class Session:
             marks = self.memory.marks(kinds)
             if marks is None:
                 marks = set(cycles.cycles(garbage))
-                self.memory.learn_marks(kinds, marks)
+                self._learn(kinds, marks, window)
             return kinds, marks
         finally:
             garbage.clear()
+
+    def _learn(self, kinds: frozenset[Key], marks: set[Mark], window: Window) -> None:
+        self.memory.learn_marks(kinds, marks)
+        window.mine.append(marks)  # else the test would have left it
 
     def _rerun(
         self,

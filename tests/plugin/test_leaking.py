@@ -251,6 +251,24 @@ def test_a_cache_that_excused_before_spares_reruns(judge) -> None:
     assert run.data["reruns"] == 6 + (3 if GIL else 6) + 6
 
 
+def test_a_cache_that_excused_before_stands_for_those_of_its_module(judge) -> None:
+    run = judge(
+        """
+        import functools
+        class First: pass
+        class Second: pass
+        @functools.lru_cache(maxsize=64)
+        def cached(one): return 1
+        @functools.lru_cache(maxsize=64)
+        def another(one): return 1
+        def test_first(): cached(First())
+        def test_second(): another(Second())
+        """
+    )
+    assert run.leaks == []
+    assert run.data["reruns"] == 6 + (3 if GIL else 6)
+
+
 CACHED_BEFORE = """
         import functools, itertools
         KEPT = []
@@ -314,6 +332,34 @@ def test_what_caches_hold_is_acquitted_in_the_end(judge) -> None:
     )
     assert run.leaks == []
     assert run.data["rerun"] < 30
+
+
+def test_what_runners_and_abstract_classes_keep_is_no_reason_to_rerun(judge) -> None:
+    """Hypothesis keeps a module for each signature, and strategies what they were drawn from."""
+    pytest.importorskip("hypothesis")
+    run = judge(
+        """
+        import abc, weakref
+        from hypothesis import given, settings, strategies
+        class Base(abc.ABC): pass
+        registered = set()
+        integers = strategies.integers()
+        def trees(): return strategies.recursive(integers, strategies.lists, max_leaves=3)
+        @settings(max_examples=5)
+        @given(trees())
+        def test_imports(one): pass
+        @settings(max_examples=5)
+        @given(trees())
+        def test_tree(one): pass
+        @settings(max_examples=5)
+        @given(trees(), trees())
+        def test_trees(one, two): pass
+        def test_abstract(): isinstance(0j, Base)
+        def test_weak(): registered.add(frozenset([weakref.ref(Base)]))
+        """
+    )
+    assert run.leaks == []
+    assert run.data["rerun"] == 1  # the first of Hypothesis imports things
 
 
 def test_no_metaclass_is_asked(judge) -> None:

@@ -110,10 +110,11 @@ def test_cycles_are_a_class_of_their_own(judge) -> None:
 
 
 @pytest.mark.usefixtures("judges")
-def test_a_cycle_is_found_where_the_same_died_with_another_before(judge) -> None:
+@pytest.mark.parametrize("known", ["", "def test_alone(): cycle(Key)"], ids=["news", "known"])
+def test_a_cycle_is_found_where_the_same_died_with_another_before(judge, known: str) -> None:
     """What a weak dictionary lets go of when its key is collected was in no cycle."""
     run = judge(
-        """
+        f"""
         import weakref
         class Key: pass
         class Value: pass
@@ -122,15 +123,46 @@ def test_a_cycle_is_found_where_the_same_died_with_another_before(judge) -> None
             one = cls()
             one.me = one
             return one
+        {known}
         def test_key(): registry[cycle(Key)] = Value()
-        def test_key_again(): registry[cycle(Key)] = Value()
         def test_both():
+            cycle(Key)
+            cycle(Value)
+        def test_both_again():
             cycle(Key)
             cycle(Value)
         """
     )
     shown = {group["summary"]: len(group["tests"]) for group in run.cycles}
-    assert shown == {"cycle of test_it.Key": 3, "cycle of test_it.Value": 1}
+    assert shown == {"cycle of test_it.Key": 3 + bool(known), "cycle of test_it.Value": 2}
+
+
+@pytest.mark.usefixtures("judges")
+def test_a_known_cycle_that_lives_on_is_not_dropped(judge) -> None:
+    run = judge(
+        """
+        class Node: pass
+        class Other: pass
+        kept = []
+        def cycle():
+            one = Node()
+            one.me = one
+            return one
+        def test_drop(): cycle()
+        def test_keep():
+            garbage = []
+            garbage.append(garbage)
+            if not kept: kept.extend([cycle(), Other()])
+        def test_drop_beside_what_is_kept():
+            cycle()
+            if len(kept) == 2: kept.append(type("Third", (Other,), {})())
+        """
+    )
+    (cycle,) = run.cycles
+    assert sorted(cycle["tests"]) == [
+        "test_it.py::test_drop",
+        "test_it.py::test_drop_beside_what_is_kept",
+    ]
 
 
 @pytest.mark.usefixtures("judges")
