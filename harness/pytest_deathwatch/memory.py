@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from typing import Any
 from weakref import WeakSet, ref
@@ -34,12 +34,11 @@ class Leak:
         self.kind = key(obj)
         self._holder = holder
 
-    def shown_by(self, survivors: Iterable[object]) -> list[object]:
-        """Return which of the survivors are this leak again."""
-        alike = [obj for obj in survivors if key(obj) == self.kind]
+    def shown_by(self, alike: list[object]) -> list[object]:
+        """Return which of the survivors of this kind are this leak again."""
         if self._holder is None:
             return [] if self.kind[0].startswith("builtins.") else alike
-        held = set(map(id, referents(self._holder))) if alike else set()
+        held = set(map(id, alike)).intersection(map(id, referents(self._holder)))
         return [obj for obj in alike if id(obj) in held]
 
 
@@ -66,9 +65,12 @@ class Memory:
         if not self.leaks or not survivors:
             return shown, survivors
         heap = Heap(survivors)
+        alike: defaultdict[Key, list[object]] = defaultdict(list)
+        for obj in survivors:
+            alike[key(obj)].append(obj)
         explained: set[int] = set()
         for leak in self.leaks:
-            objs = leak.shown_by(survivors)
+            objs = leak.shown_by(alike[leak.kind]) if leak.kind in alike else []
             if objs:
                 shown.add(leak.fingerprint)
                 explained.update(heap.reach(objs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -332,7 +333,7 @@ class Session:
         bounds.caches.clear()
         return shown | self._explain(name, leaking, hanging, bounds, evidence)
 
-    def _add(self, finding: Finding | None, hanging: grouping.Hanging, others: set[str]) -> str:
+    def _add(self, finding: Finding | None, may_be_part: bool, others: set[str]) -> str:
         """Add a finding; return its fingerprint, or "" for what only the runner holds.
 
         An object of the standard library's that something in C holds, beside a leak with a path,
@@ -340,7 +341,7 @@ class Session:
         """
         if finding is None:
             return ""
-        if others and not hanging.foreign and finding.verdict != "immortal":
+        if may_be_part and finding.verdict != "immortal":
             return min(others)
         return self.findings.add(finding).fingerprint
 
@@ -365,11 +366,17 @@ class Session:
             rest.reverse()
         while leaking:
             obj, what, place = leaking.pop(), hanging.pop(), places.pop()
+            others = set(fingerprints.values()) - {""}
+            may_be_part = bool(others) and not what.foreign
+            if may_be_part and holders and holders[-1] is None and threading.active_count() == 1:
+                # No other object holds it, nor a variable out of sight: to search the whole heap
+                # for a path takes a second where there are half a million objects.
+                fingerprints.setdefault(place, min(others))
             if place not in fingerprints:
                 finding = grouping.finding_of(obj, what, name, evidence.per_run(key(obj)), bounds)
                 if finding is not None and evidence.haste:
                     finding.text += f"\n\n{evidence.haste}"
-                fingerprints[place] = self._add(finding, what, set(fingerprints.values()) - {""})
+                fingerprints[place] = self._add(finding, may_be_part, others)
             holder = holders.pop() if holders else holders_of([obj, *leaking])[0]
             self.memory.leaks.append(Leak(fingerprints[place], obj, holder))
             del obj, holder
