@@ -362,6 +362,44 @@ def test_what_runners_and_abstract_classes_keep_is_no_reason_to_rerun(judge) -> 
     assert run.data["rerun"] == 1  # the first of Hypothesis imports things
 
 
+BESIDE = {
+    "a part": ("KEPT.append(io.TextIOWrapper(Raw(), 'utf-8', newline='\\n'))", 1),
+    "in a list": ("OTHERS.append(logging.Logger('x'))", 2),
+    "in a generator": ("OTHERS.append(run(logging.Logger('x'))); next(OTHERS[-1])", 2),
+    "in a thread": ("start(logging.Logger('x'))", 2),
+}
+
+
+@pytest.mark.parametrize(("more", "leaks"), BESIDE.values(), ids=BESIDE)
+def test_the_standard_librarys_beside_a_leak_is_a_part_of_it_or_another(
+    judge, more: str, leaks: int
+) -> None:
+    """A stream's decoder is a part: by a type that the collector skips. One with a path is not."""
+    run = judge(
+        f"""
+        import io, logging, threading, time
+        KEPT, OTHERS = [], []
+        class Raw(io.BytesIO): pass
+        class Item: pass
+        def run(logger):
+            yield
+            return logger
+        def start(logger):
+            started = threading.Event()
+            def work(logger):
+                started.set()
+                while True: time.sleep(1)
+            threading.Thread(target=work, args=(logger,), daemon=True).start()
+            started.wait()
+        def test_it():
+            KEPT.append(Item())
+            {more}
+        """
+    )
+    assert len(run.leaks) == leaks, run.text
+    assert "test_it.KEPT" in " ".join(leak["summary"] for leak in run.leaks)
+
+
 def test_no_metaclass_is_asked(judge) -> None:
     run = judge(
         """
