@@ -76,12 +76,7 @@ def cycles(objs: list[object]) -> dict[Mark, list[object]]:
     nodes = dict(zip(map(id, looked_at), looked_at, strict=True))
     may_tell = of_classes(looked_at, lambda cls: cls is types.FrameType or is_foreign(cls))
     starts = dict.fromkeys(map(id, filter(telling, may_tell)))
-    alike: set[Mark] = set()
     for component in _components(nodes, starts):
-        kinds = frozenset(map(key, component))
-        if kinds in alike:
-            continue
-        alike.add(kinds)
         if not any(is_a(o, type, types.ModuleType) or is_runners(o) for o in component):
             cycle = _shortest(min(component, key=_naming), component)
             found.setdefault(_mark(cycle), cycle)

@@ -74,23 +74,22 @@ def package(cls: type) -> str:
     return module_of(cls).partition(".")[0]
 
 
-def is_runners(obj: object) -> bool:
+def is_runners(obj: Any) -> bool:
     """Tell whether an object is the run's own: by its class, or a frame or module by its name.
 
     A kept exception keeps the frames of all callers, the runner's among them, and Hypothesis keeps
     a module for each signature that it made a test for.
     """
-    if type(obj) is types.FrameType:
-        return _names_runner(obj.f_globals.get("__name__"))
-    if type(obj) is types.ModuleType:
-        return _names_runner(vars(obj).get("__name__"))
-    return package(type(obj)) in RUNNERS
-
-
-def _names_runner(name: object) -> bool:
-    if not isinstance(name, str):
+    cls = type(obj)
+    if cls is not types.FrameType and cls is not types.ModuleType:
+        return package(cls) in RUNNERS
+    names = obj.f_globals if cls is types.FrameType else vars(obj)
+    name = names.get("__name__")
+    if type(name) is not str:
         return False
-    return name.partition(".")[0] in RUNNERS or name.startswith("hypothesis_temporary_module_")
+    if cls is types.ModuleType and sys.modules.get(name) is not obj:
+        return name.startswith("hypothesis_temporary_module_")
+    return name.partition(".")[0] in RUNNERS
 
 
 def _may_be_runners(cls: type) -> bool:

@@ -50,9 +50,10 @@ class Memory:
         self.cycles: dict[Mark, str] = {}
         self._harmless: Counter[tuple[str, Key]] = Counter()
         self._marks: dict[frozenset[Key], set[Mark]] = {frozenset(): set()}
-        # Whether what tests make of these kinds, and no more, has always been garbage in the end;
-        # None where that was not looked at yet.
-        self.tells: dict[frozenset[Key], bool | None] = {frozenset(): True}
+        # Whether what tests make of these kinds, and no more, has always been garbage in the end.
+        self.tells: dict[frozenset[Key], bool] = {frozenset(): True}
+        # What the first test that made these kinds had in cycles, before anything was collected.
+        self.foreseen: dict[frozenset[Key], set[Mark]] = {}
         self.caches: WeakSet[Any] = WeakSet()  # `lru_cache`s that excused something
 
     def forget_fixtures(self) -> None:
@@ -113,13 +114,17 @@ def _file(test: str) -> str:
 
 
 def _is_plain(obj: object) -> bool:
-    """Tell whether a container holds plain values alone, of which the runner's frames have many;
-    or weak references, as the caches of abstract classes do; or what is Hypothesis' own: its
-    strategies, made with their module, get a list of others when they are first drawn from."""
+    """Tell whether a container says nothing: it holds plain values alone, of which the runner's
+    frames have many; or, a set, weak references to classes, as abstract classes note their like;
+    or, a list, what is Hypothesis' own: strategies get one when they are first drawn from."""
     if not is_container(obj):
         return False
-    tracked = filter(gc.is_tracked, gc.get_referents(obj))
-    return all(is_a(each, ref) or package(type(each)) == "hypothesis" for each in tracked)
+    held = gc.get_referents(obj)
+    if not any(map(gc.is_tracked, held)):
+        return True
+    if type(obj) is set:
+        return all(type(each) is ref and is_a(each(), type) for each in held)
+    return type(obj) is list and all(package(type(each)) == "hypothesis" for each in held)
 
 
 def holders_of(objs: list[object]) -> list[object | None]:

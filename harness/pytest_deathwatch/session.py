@@ -182,14 +182,16 @@ class Session:
         if self.verdicts.cycles == "ignore":
             window.settle()
             return set()
-        tells = self.memory.tells
+        tells, foreseen = self.memory.tells, self.memory.foreseen
         objs = window.made()
         made = cycles.telling_kinds(objs)
-        foreseen = None if made in tells else self._foresee_cycles(objs)
+        is_first = made not in tells and made not in foreseen
+        marks = self._foresee_cycles(objs) if is_first else None
         objs.clear()
-        if foreseen is not None:
-            tells[made] = None
-            return self._gone(foreseen, made, window)
+        if marks is not None:
+            foreseen[made] = marks
+            window.mine.append(marks)  # else the test would have left it
+            return self._gone(marks, made, window)
         if tells.get(made):
             if not window.settle():
                 return set()
@@ -197,15 +199,18 @@ class Session:
             return self.memory.marks(made) if tells[made] else None
         garbage, marks = self._look_for_cycles(window)
         window.settle()
-        has_told = tells.get(made) is not False
+        has_told = made not in tells and foreseen.get(made, marks) == marks
         tells[made] = has_told and garbage == made and not self._left(made, window)
         return marks
 
     def _foresee_cycles(self, objs: list[object]) -> set[Mark] | None:
-        """Return the cycles among these, of which some may live on; None where any is news.
+        """Return the cycles among these, of which some may live on; None where any is news, and
+        where there are too many objects to look at all of them.
 
         What is garbage of them is in the same cycles: none of them leads through what lives.
         """
+        if len(objs) > cycles.LIMIT:
+            return None
         marks = set(cycles.cycles(objs))
         return marks if marks <= self.memory.cycles.keys() else None
 
@@ -249,7 +254,7 @@ class Session:
 
     def _learn(self, kinds: frozenset[Key], marks: set[Mark], window: Window) -> None:
         self.memory.learn_marks(kinds, marks)
-        window.mine.append(marks)  # else the test would have left it
+        window.mine.append(marks)
 
     def _rerun(
         self,

@@ -129,6 +129,9 @@ GROWS = {
     "class": "KEPT.append(type('Made', (), {}))",
     "container": "KEPT.append([[1]])",
     "stream": "import io; KEPT.append(io.StringIO())",
+    "weak": "import weakref; KEPT.append((weakref.ref(Widget()), 'x' * 1_000))",
+    "dead": "import weakref; KEPT.append([weakref.ref(Widget())])",
+    "module": "import types; module = types.ModuleType('pytest.mine'); KEPT.append(module)",
     "fork": "import os; os.register_at_fork(before=Widget().method)",
     "exit": "import atexit; atexit.register(Widget().method)",
     "logger": "import logging; logging.getLogger(f'x{len(KEPT)}{id(object())}'); KEPT.append([1])",
@@ -339,10 +342,9 @@ def test_what_runners_and_abstract_classes_keep_is_no_reason_to_rerun(judge) -> 
     pytest.importorskip("hypothesis")
     run = judge(
         """
-        import abc, weakref
+        import abc
         from hypothesis import given, settings, strategies
         class Base(abc.ABC): pass
-        registered = set()
         integers = strategies.integers()
         def trees(): return strategies.recursive(integers, strategies.lists, max_leaves=3)
         @settings(max_examples=5)
@@ -355,7 +357,6 @@ def test_what_runners_and_abstract_classes_keep_is_no_reason_to_rerun(judge) -> 
         @given(trees(), trees())
         def test_trees(one, two): pass
         def test_abstract(): isinstance(0j, Base)
-        def test_weak(): registered.add(frozenset([weakref.ref(Base)]))
         """
     )
     assert run.leaks == []
