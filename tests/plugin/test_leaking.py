@@ -360,7 +360,7 @@ def test_what_runners_and_abstract_classes_keep_is_no_reason_to_rerun(judge) -> 
         """
     )
     assert run.leaks == []
-    assert run.data["rerun"] == 1  # the first of Hypothesis imports things
+    assert run.data["rerun"] <= 2  # of four: the first of Hypothesis imports things, perhaps two
 
 
 BESIDE = {
