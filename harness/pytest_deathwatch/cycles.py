@@ -124,16 +124,13 @@ def _components(nodes: dict[int, object], starts: dict[int, None]) -> Iterator[l
     path: list[int] = []
     loops: set[int] = set()
     work: list[tuple[int, int, int, Iterator[int]]] = []
-    has = nodes.__contains__
     node, number, low, left = 0, 0, 0, iter(starts)
     while True:
         for target in left:
             known = numbers.get(target)
             if known is None:
                 numbers[target] = _CLOSED
-                # in place of `_edges`: the call is a tenth of all this
-                edges = list(filter(has, map(id, referents(nodes[target]))))
-                if edges:
+                if edges := _edges(nodes, target):
                     work.append((node, number, low, left))
                     node, left = target, iter(edges)
                     number = low = numbers[node] = len(numbers)

@@ -247,14 +247,11 @@ class Session:
             marks = self.memory.marks(kinds)
             if marks is None:
                 marks = set(cycles.cycles(garbage))
-                self._learn(kinds, marks, window)
+                self.memory.learn_marks(kinds, marks)
+                window.mine.append(marks)
             return kinds, marks
         finally:
             garbage.clear()
-
-    def _learn(self, kinds: frozenset[Key], marks: set[Mark], window: Window) -> None:
-        self.memory.learn_marks(kinds, marks)
-        window.mine.append(marks)
 
     def _rerun(
         self,
