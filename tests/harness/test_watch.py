@@ -210,6 +210,40 @@ def test_a_thread_that_lets_go_in_time_is_waited_for() -> None:
     assert not watched.alive
 
 
+@pytest.mark.usefixtures("refcounts")
+def test_a_thread_that_lets_go_in_time_is_waited_for_without_the_collector() -> None:
+    """A worker's frame may hold what it raised a moment longer than its caller: no leak."""
+    threads = []
+
+    def make() -> Victim:
+        box = [Victim()]
+
+        def hold() -> None:
+            time.sleep(0.05)
+            box.clear()
+
+        threads.append(threading.Thread(target=hold))
+        threads[0].start()
+        return box[0]
+
+    assert_dies(make, cause="refcount", timeout=30)
+    threads[0].join()
+
+
+@pytest.mark.usefixtures("refcounts")
+def test_a_cycle_beside_a_thread_fails_a_refcount_claim() -> None:
+    """Waiting for other threads collects nothing."""
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        with pytest.raises(AssertionError, match="should have died by its reference count"):
+            assert_dies(make_cycle, cause="refcount", timeout=0.1)
+    finally:
+        done.set()
+        thread.join()
+
+
 def test_nobody_is_waited_for_where_nobody_could_let_go(run_python: Callable[..., str]) -> None:
     """With one thread, a failing assertion doesn't wait for its deadline."""
     out = run_python(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from threading import get_ident
 from typing import Any, Literal
@@ -115,7 +115,7 @@ class Watch:
         """
         if cause == "refcount":
             _require_refcounts()
-            if self.alive:
+            if not _await_release(self, timeout):
                 raise AssertionError(_failure(self, "refcount"))
         if not await_deaths([self], timeout):
             raise AssertionError(_failure(self, None))
@@ -168,16 +168,26 @@ def watch(obj: object) -> Watch:
 def await_deaths(watches: Collection[Watch], timeout: float) -> bool:
     """Collect until all are dead, or until nobody is left who could still let go of them."""
     deadline = time.monotonic() + timeout
+    return any(
+        _all_dead(watches) or _collect_until_dead(watches, deadline) for _ in _looks(deadline)
+    )
+
+
+def _await_release(watched: Watch, timeout: float) -> bool:
+    """The same without collecting."""
+    return any(not watched.alive for _ in _looks(time.monotonic() + timeout))
+
+
+def _looks(deadline: float) -> Iterator[None]:
+    """Look once, and then ever more rarely, while other threads and time are left."""
     delay = 0.001
-    while any(w.alive for w in watches):
+    while True:
         alone = len(sys._current_frames()) == 1
-        if _collect_until_dead(watches, deadline):
-            break
+        yield
         if alone or time.monotonic() >= deadline:
-            return False
+            return
         time.sleep(min(delay, max(0.0, deadline - time.monotonic())))
         delay = min(delay * 2, 0.05)
-    return True
 
 
 def _collect_until_dead(watches: Collection[Watch], deadline: float) -> bool:

@@ -22,6 +22,8 @@ def view():
 async def main():
     with contextlib.suppress(LookupError):
         await sync_to_async(view)()
+    # The one thread of the views runs the next when it has let go of the last.
+    await sync_to_async(int)()
 
 
 def make():
