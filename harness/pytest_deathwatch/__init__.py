@@ -68,7 +68,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["report", "fail", "ignore"],
         help="what to do about objects that die only when the collector runs, made again by"
         " every rerun: report them in a section of their own (default), let them fail the run"
-        " like leaks, or ignore them.",
+        " like leaks, or ignore them. Not seen: those that die while a test makes more than"
+        " 20,000 containers.",
     )
     group.addoption(
         "--deathwatch-baseline",
