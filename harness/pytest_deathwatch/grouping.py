@@ -287,6 +287,19 @@ def excused(heap: Heap, leaking: list[object], bounds: Bounds, own: list[Any]) -
     return only_held_by(heap, doubtful, [*bounds.holders, *own])
 
 
+def held_beside(heap: Heap, kinds: set[Key], bounds: Bounds, own: list[Any]) -> list[object]:
+    """Return what is in bounds and has one more reference than its cache or queue gives, one object
+    of each of these kinds. What a cache keeps for a while, a registry may keep for good.
+
+    None where references aren't counted.
+    """
+    if not COUNTED:
+        return []
+    marks = [mark for mark, obj in heap.objects.items() if obj in bounds and key(obj) in kinds]
+    found = heap.held_elsewhere(marks, [heap.objects, *bounds.holders, *own]) if marks else ()
+    return list({key(obj): obj for obj in found}.values())
+
+
 def only_held_by(heap: Heap, objs: list[object], holders: Iterable[object]) -> set[int]:
     """Return the ids of those of `objs` of which nothing from before but `holders` has the object,
     or what leads to it.

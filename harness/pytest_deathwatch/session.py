@@ -319,6 +319,7 @@ class Session:
             # To look for all caches and queues is to go through all objects.
             bounds = grouping.Bounds.of(heap, list(self.memory.caches) if known else None)
             leaking[:] = grouping.representatives(heap, growing, bounds) + replaced
+            leaking += grouping.held_beside(heap, growing, bounds, [*own, leaking])
             excused = grouping.excused(whole, leaking, bounds, [*own, leaking])
             leaking[:] = [obj for obj in leaking if id(obj) not in excused]
             if excused:

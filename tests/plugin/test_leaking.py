@@ -232,6 +232,29 @@ def test_what_a_bounded_cache_and_another_hold_counts(judge, kept: str) -> None:
     assert "test_it.KEPT" in leak["summary"]
 
 
+@pytest.mark.skipif(not GIL, reason="references are not counted")
+@pytest.mark.parametrize("bound", ["CACHE(next(NUMBERS))", "RING.append(Request())"])
+def test_what_hangs_on_something_bounded_and_is_held_elsewhere_counts(judge, bound: str) -> None:
+    """It goes with the entry of the cache, if nothing else has it."""
+    run = judge(
+        f"""
+        import collections, functools, itertools
+        class Session: pass
+        class Request:
+            def __init__(self):
+                self.session, self.other = Session(), [self]
+                SESSIONS.append(self.session)
+        SESSIONS, NUMBERS = [], itertools.count()
+        CACHE = functools.lru_cache(maxsize=64)(lambda number: Request())
+        RING = collections.deque(maxlen=64)
+        def test_it(): {bound}
+        """
+    )
+    (leak,) = run.leaks
+    assert leak["type"] == "test_it.Session"
+    assert "test_it.SESSIONS" in leak["summary"]
+
+
 def test_a_cache_that_excused_before_spares_reruns(judge) -> None:
     """But not where something else holds it too."""
     run = judge(
