@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 _passed: set[Callable[[], object]] = set()
 
@@ -12,11 +15,15 @@ def once(check: Callable[[], object]) -> None:
 
     Another thread that uses the instrument meanwhile does not wait for it.
     """
-    if check in _passed:
-        return
+    if check not in _passed:
+        afresh(check)
+
+
+def afresh(check: Callable[[], _T]) -> _T:
+    """Run a self-test, whether or not it has passed before, and return what it found."""
     _passed.add(check)  # before, as the self-test uses the instrument
     try:
-        check()
+        return check()
     except BaseException:
         _passed.discard(check)
         raise

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from . import memory, objects, perf, ptrace, requests, selftest, syscalls
+from .checked import afresh
 from .instructions import Callgrind
 from .processes import ChildFailed, Json, run_job, serve
 from .unavailable import MissingExtra, Unavailable
@@ -123,8 +124,16 @@ def _callgrind() -> Counts:
 
 
 def _allocations() -> Counts:
-    objects.check()
+    afresh(objects.check)
     return {}
+
+
+def _memory() -> Counts:
+    return afresh(memory.check)
+
+
+def _live_objects() -> Counts:
+    return afresh(objects.check_live)
 
 
 def _child_requests(job: Json) -> Json:
@@ -132,12 +141,12 @@ def _child_requests(job: Json) -> Json:
 
 
 def _heard() -> Counts:
-    counts = requests.check()
+    counts = afresh(requests.check)
     return {"openat": counts["open"], "mmap": counts["mmap"]}
 
 
 def _child_perf(job: Json) -> Json:
-    return _answer(perf.check)
+    return _answer(lambda: afresh(perf.check))
 
 
 def _answer(check: Callable[[], Counts]) -> Json:
@@ -162,9 +171,9 @@ INSTRUMENTS = (
     Instrument("allocations", "blocks, bytes and their peak", "100 objects of known size",
                _allocations, "run it with a CPython that has the GIL"),
     Instrument("memory", "mappings, descriptors, RSS, PSS, page tables, faults",
-               "10 maps of 64 pages: as many mappings, more RSS than PSS", memory.check, _PSUTIL),
+               "10 maps of 64 pages: as many mappings, more RSS than PSS", _memory, _PSUTIL),
     Instrument("live objects", "instances that the collector tracks",
-               "100 objects, alive and dead", objects.check_live, "use CPython or PyPy"),
+               "100 objects, alive and dead", _live_objects, "use CPython or PyPy"),
 )  # fmt: skip
 
 if __name__ == "__main__":
