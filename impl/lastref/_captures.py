@@ -9,8 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import chain, repeat
-from operator import is_
+from itertools import chain
 from types import BuiltinMethodType, FunctionType, MethodType, MethodWrapperType
 from typing import Any
 from weakref import ref
@@ -29,13 +28,19 @@ _harmless: set[ref[FunctionType]] = set()
 """Functions that can hold nothing: no closure, no default beyond `ATOMIC`. Weak."""
 
 
-def check(obj: object, func: Callable[[Any], object], arg: object) -> bool:
+def check(obj: object, func: Callable[[Any], object], arg: Any) -> bool:
     """Raise where `func` or `arg` holds `obj`; True where `func` alone never can.
 
     One level: closure variables, `__self__`, defaults and partial arguments of `func`; elements
     and attributes of `arg`. Deeper is not looked. `TypeError` where `func` is not callable.
     """
-    if type(arg) not in ATOMIC:
+    kind = type(arg)
+    if kind is tuple:  # several arguments: here, they take half as long as in `_check_arg`
+        if len(arg) <= _LOOK_INTO:
+            for value in arg:
+                if value is obj:
+                    raise _never_runs(obj, "an element of arg")
+    elif kind not in ATOMIC:
         _check_arg(obj, arg)
     inner: Any = func
     if inner is obj:
@@ -57,9 +62,6 @@ def check(obj: object, func: Callable[[Any], object], arg: object) -> bool:
 def _check_arg(obj: object, arg: object) -> None:
     if arg is obj:
         raise _never_runs(obj, "arg itself")
-    # Several arguments come as a tuple: looked through in C, twice as fast.
-    if type(arg) is tuple and not any(map(is_, arg[:_LOOK_INTO], repeat(obj))):
-        return
     for name, value in _edges(arg):
         if value is obj:
             raise _never_runs(obj, f"{name} of arg")

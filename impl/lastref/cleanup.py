@@ -113,10 +113,11 @@ def add_cleanup(
     obj: object,
     func: Callable[[_T], object],
     arg: _T,
-    *,
     queue: CleanupQueue | None = None,
 ) -> Cleanup:
     """Run `func(arg)` some time after `obj` died, in a worker thread of `queue`.
+
+    Give `queue` by name; that it may be given by position saves a tenth of each call.
 
     Any number per object, independent, in no order (C3, C4). Not promised: when, and that it
     runs at all before the process ends (C2; see `CleanupQueue` for what exit does). For a
@@ -155,7 +156,10 @@ def add_cleanup(
     if queue is None:
         return _add(_default, obj, func, arg)
     if not isinstance(queue, CleanupQueue):
-        raise TypeError(f"queue must be a CleanupQueue, not {type(queue).__name__!r}")
+        raise TypeError(
+            f"queue must be a CleanupQueue, not {type(queue).__name__!r}; several arguments of"
+            " func go into one tuple"
+        )
     return _add(queue._core, obj, func, arg)
 
 
@@ -165,7 +169,7 @@ def _add(core: Core, obj: object, func: Callable[[Any], object], arg: object) ->
     remember = False
     if known is None or known._func is not func or obj is func:
         remember = check(obj, func, arg) and kind in ATOMIC
-        if core.threads < core.workers:
+        if len(core.crew) < core.workers:
             core.start()
     try:
         cleanup = Cleanup(obj, core.put)

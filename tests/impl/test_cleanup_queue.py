@@ -568,6 +568,8 @@ def test_a_worker_falls_asleep_beside_nothing_that_waits() -> None:
         (lambda: CleanupQueue(workers=1.5), "workers must be a whole number, not 'float'"),
         (lambda: CleanupQueue(patience="x"), "patience must be seconds, not 'str'"),
         (lambda: add_cleanup(Victim(), print, 1, queue=5), "must be a CleanupQueue, not 'int'"),
+        # as arguments are given to `weakref.finalize`
+        (lambda: add_cleanup(Victim(), print, 1, "two"), "must be a CleanupQueue, not 'str'"),
     ],
 )
 def test_what_is_no_number_and_no_queue_is_refused(call: Callable[[], object], said: str) -> None:
