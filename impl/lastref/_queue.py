@@ -147,8 +147,13 @@ class Core:
                     item._arg = None
                 else:  # a barrier, or a handle that was stopped
                     runner.passed += 1
-                    if isinstance(item, Barrier):
-                        self._reach(item, runner)
+                    try:
+                        if isinstance(item, Barrier):
+                            self._reach(item, runner)
+                    except BaseException:  # a Ctrl-C: whoever waits must not wait for ever
+                        if item not in self.barriers:
+                            self.ready.append(item)
+                        raise
                 if barriers:
                     self._settle(runner)
                 if until is not None and until():
@@ -169,7 +174,11 @@ class Core:
             # for the runner at hand.
             barrier.running = {runner}
             self.barriers.append(barrier)
-            barrier.running |= self.books.busy()
+            try:
+                barrier.running |= self.books.busy()
+            except BaseException:
+                self.barriers.remove(barrier)
+                raise
 
     def _settle(self, *runners: Runner) -> None:
         """No barrier waits for these runners, between two pops. Open those that wait for nobody."""

@@ -9,11 +9,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from deathwatch import assert_dies, collect
+from lastref._queue import Core
 from lastref.cleanup import CleanupQueue, add_cleanup, cleanup_stats, drain
 
 PYPY = sys.implementation.name == "pypy"
@@ -667,3 +669,34 @@ def test_what_an_interrupted_run_has_run_is_counted(run_python: Any) -> None:
     """Nothing runs twice or is left out, and the counts are right in the end."""
     done = run_python(INTERRUPTED_RUN)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+def test_a_barrier_survives_an_interrupt() -> None:
+    """At whatever line of its being noted: `drain` in another thread still returns."""
+    code = Core._reach.__code__
+    hit = 0
+    for line in sorted({line for _, _, line in code.co_lines() if line}):
+        queue = CleanupQueue(workers=0)
+        barrier = queue._core.barrier()
+
+        def interrupt(frame: FrameType, event: str, arg: object, line: int = line) -> Any:
+            if frame.f_code is not code:
+                return interrupt if event == "call" else None
+            if frame.f_lineno == line:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return interrupt
+
+        trace = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            queue.run_pending()
+        except KeyboardInterrupt:
+            hit += 1
+        finally:
+            sys.settrace(trace)
+        queue.run_pending()
+        assert barrier.is_open(), line
+        assert queue.drain(timeout=30)
+        assert queue._core.barriers == []
+    assert hit >= 5  # its first line, and those of its `with` block
