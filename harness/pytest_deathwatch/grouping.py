@@ -145,8 +145,9 @@ def representatives(heap: Heap, kinds: set[Key], bounds: Bounds) -> list[object]
     return list(chosen.values())
 
 
-_BOUNDED = ("re._cache", "re._cache2")
-"""Caches of the standard library that replace their entries, and aren't an `lru_cache`."""
+_BOUNDED = ("re._cache", "re._cache2", "sys.last_exc", "sys.last_value", "sys.last_traceback")
+"""Roots in the standard library that replace what they hold, and aren't an `lru_cache`. The last
+three have the last error that a console or a runner has shown."""
 
 
 @dataclass(frozen=True)
@@ -235,11 +236,11 @@ def finding_of(
     paths = tuple(
         path
         for path in retention.paths
-        if not _is_runners(path) and not bounds.explains(mark, path)
+        if not _is_runners(path) and not _is_bounded(path) and not bounds.explains(mark, path)
     )
     if not paths and str(retention.verdict) == "immortal" and not retention.unseen:
         return None
-    if paths and (_is_bounded(paths[0]) or (_is_idle(paths[0]) and not hanging.foreign)):
+    if paths and _is_idle(paths[0]) and not hanging.foreign:
         return None
     retention = replace(retention, paths=paths)
     data = retention.to_dict()

@@ -497,6 +497,31 @@ def test_a_failed_test_is_not_reported_on_top(judge) -> None:
     assert run.outcomes == {"failed": 1, "passed": 1, "skipped": 1, "xfailed": 1}
 
 
+def test_the_last_error_that_a_console_showed_is_none(judge) -> None:
+    """There is one at a time; what a registry holds too is a leak."""
+    run = judge(
+        """
+        import code, sys
+        class Payload: pass
+        class Failure(Exception): pass
+        KEPT = []
+        def fail():
+            payload = Payload()
+            raise Failure
+        def show():
+            code.InteractiveInterpreter({"fail": fail}).runcode("fail()")
+        def test_shows(): show()
+        def test_keeps():
+            show()
+            KEPT.append(sys.last_value)
+            show()
+        """
+    )
+    found = {test for leak in run.leaks for test in leak["tests"]}
+    assert found == {"test_it.py::test_keeps"}, run.text
+    assert all("sys.last" not in leak["summary"] for leak in run.leaks)
+
+
 def test_a_test_that_cannot_be_repeated_is_not_judged(judge) -> None:
     """It failed when it was rerun: said, and not counted as anything."""
     run = judge(
