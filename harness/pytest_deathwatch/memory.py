@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -27,20 +26,18 @@ class Leak:
     """A confirmed leak as later tests meet it: which kind of object, held by which container.
 
     The holder is held strongly: it is something that lives as long as the program does. Without
-    one the kind must tell, and that of an object of the standard library's, a method or a buffer,
-    doesn't.
+    one the kind must tell, and that of a builtin object, a method or a cell, doesn't.
     """
 
     def __init__(self, fingerprint: str, obj: object, holder: object | None) -> None:
         self.fingerprint = fingerprint
         self.kind = key(obj)
-        self._tells = len(self.kind) > 1 or package(type(obj)) not in sys.stdlib_module_names
         self._holder = holder
 
     def shown_by(self, alike: list[object]) -> list[object]:
         """Return which of the survivors of this kind are this leak again."""
         if self._holder is None:
-            return alike if self._tells else []
+            return [] if self.kind[0].startswith("builtins.") else alike
         held = set(map(id, alike)).intersection(map(id, referents(self._holder)))
         return [obj for obj in alike if id(obj) in held]
 

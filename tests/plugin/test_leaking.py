@@ -522,22 +522,6 @@ def test_the_last_error_that_a_console_showed_is_none(judge) -> None:
     assert all("sys.last" not in leak["summary"] for leak in run.leaks)
 
 
-def test_a_buffer_is_no_known_leak_for_its_type_alone(judge) -> None:
-    """No container has the leak, and every test makes buffers."""
-    run = judge(
-        """
-        import io, threading
-        ONCE, WAIT = [], threading.Event()
-        def hold():
-            buffer = io.BytesIO()
-            WAIT.wait()
-        def test_leaks(): threading.Thread(target=hold, daemon=True).start()
-        def test_fills_once(): ONCE or ONCE.append(io.BytesIO())
-        """
-    )
-    assert {test for leak in run.leaks for test in leak["tests"]} == {"test_it.py::test_leaks"}
-
-
 def test_a_test_that_cannot_be_repeated_is_not_judged(judge) -> None:
     """It failed when it was rerun: said, and not counted as anything."""
     run = judge(
