@@ -151,8 +151,7 @@ class Core:
                         if isinstance(item, Barrier):
                             self._reach(item, runner)
                     except BaseException:  # a Ctrl-C: whoever waits must not wait for ever
-                        if item not in self.barriers:
-                            self.ready.append(item)
+                        self.ready.append(item)
                         raise
                 if barriers:
                     self._settle(runner)
@@ -168,17 +167,18 @@ class Core:
         self.books.sweep_if_due()
 
     def _reach(self, barrier: Barrier, runner: Runner) -> None:
-        with self.books.lock:
-            # In this order. A runner that is seen busy has its last look at `barriers` still
-            # before it, and must find this one there; and none opens it meanwhile, as it waits
-            # for the runner at hand.
-            barrier.running = {runner}
-            self.barriers.append(barrier)
-            try:
+        try:
+            with self.books.lock:
+                # In this order. A runner that is seen busy has its last look at `barriers` still
+                # before it, and must find this one there; and none opens it meanwhile, as it waits
+                # for the runner at hand.
+                barrier.running = {runner}
+                self.barriers.append(barrier)
                 barrier.running |= self.books.busy()
-            except BaseException:
+        except BaseException:
+            if barrier in self.barriers:
                 self.barriers.remove(barrier)
-                raise
+            raise
 
     def _settle(self, *runners: Runner) -> None:
         """No barrier waits for these runners, between two pops. Open those that wait for nobody."""

@@ -699,4 +699,5 @@ def test_a_barrier_survives_an_interrupt() -> None:
         assert barrier.is_open(), line
         assert queue.drain(timeout=30)
         assert queue._core.barriers == []
+        assert not queue._core.books.lock._is_owned()  # type: ignore[attr-defined]
     assert hit >= 5  # its first line, and those of its `with` block
