@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from . import memory, objects, perf, ptrace, requests, selftest, syscalls
 from .checked import afresh
@@ -128,14 +129,6 @@ def _allocations() -> Counts:
     return {}
 
 
-def _memory() -> Counts:
-    return afresh(memory.check)
-
-
-def _live_objects() -> Counts:
-    return afresh(objects.check_live)
-
-
 def _child_requests(job: Json) -> Json:
     return _answer(_heard)
 
@@ -146,7 +139,7 @@ def _heard() -> Counts:
 
 
 def _child_perf(job: Json) -> Json:
-    return _answer(lambda: afresh(perf.check))
+    return _answer(partial(afresh, perf.check))
 
 
 def _answer(check: Callable[[], Counts]) -> Json:
@@ -171,9 +164,11 @@ INSTRUMENTS = (
     Instrument("allocations", "blocks, bytes and their peak", "100 objects of known size",
                _allocations, "run it with a CPython that has the GIL"),
     Instrument("memory", "mappings, descriptors, RSS, PSS, page tables, faults",
-               "10 maps of 64 pages: as many mappings, more RSS than PSS", _memory, _PSUTIL),
+               "10 maps of 64 pages: as many mappings, more RSS than PSS",
+               partial(afresh, memory.check), _PSUTIL),
     Instrument("live objects", "instances that the collector tracks",
-               "100 objects, alive and dead", _live_objects, "use CPython or PyPy"),
+               "100 objects, alive and dead", partial(afresh, objects.check_live),
+               "use CPython or PyPy"),
 )  # fmt: skip
 
 if __name__ == "__main__":
