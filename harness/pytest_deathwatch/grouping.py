@@ -9,7 +9,7 @@ import sys
 import threading
 import types
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,10 @@ class Heap:
             todo += fresh
         return found
 
+    def referred(self, obj: object) -> bool:
+        """Tell whether another survivor refers to this one."""
+        return any(mark != id(obj) for mark in self._referrers[id(obj)])
+
     @functools.cached_property
     def _referrers(self) -> defaultdict[int, list[int]]:
         """Who refers to what, by id: every survivor is asked once, however many are looked for."""
@@ -122,9 +126,12 @@ def _telling(obj: object) -> int:
     return 2 if is_container(obj) else 1
 
 
-def representatives(heap: Heap, kinds: set[Key], bounds: Bounds) -> list[object]:
+def representatives(
+    heap: Heap, kinds: set[Key], grown: set[Key], bounds: Bounds
+) -> list[object]:
     """Return one object to explain for each kind of outermost object, out of bounds if possible.
 
+    Outermost among all that has grown, of which `kinds` are to be explained.
     A plain container is represented by an instance of a foreign class in it, if there is one, and
     everything around a thread that runs by the thread: its frames hold things out of sight.
     """
@@ -135,7 +142,8 @@ def representatives(heap: Heap, kinds: set[Key], bounds: Bounds) -> list[object]
         chosen = {key(thread): thread for thread in threads}
         around = heap.reaching(heap.reach(threads))
         heap = Heap(obj for mark, obj in heap.objects.items() if mark not in around)
-    for top in sorted(heap.outermost(kinds), key=bounds.__contains__):
+    tops = [top for top in heap.outermost(grown) if key(top) in kinds]
+    for top in sorted(tops, key=bounds.__contains__):
         telling = top
         if _telling(top) == 2:
             telling = min(heap.reach([top]).values(), key=_telling)
@@ -220,8 +228,9 @@ def _keepers() -> dict[type, list[Any]]:
 
 def finding_of(
     obj: object, hanging: Hanging, test: str, per_run: int, bounds: Bounds
-) -> Finding | None:
-    """Explain one survivor; None for what only the runner or a call in progress holds.
+) -> tuple[Finding | None, bool]:
+    """Explain one survivor, and tell whether another thread may still let go of it. No finding for
+    what only the runner or a call in progress holds.
 
     The caller must hold no other survivor: it would be a holder, and hide the real one.
     """
@@ -229,7 +238,7 @@ def finding_of(
 
     retention = why_alive(obj)
     if str(retention.verdict) not in ("immortal", "outside the collector's view"):
-        return None
+        return None, False
     # Not the object itself: in a cell of this call it would look held by more than is known, and
     # half of the heap more would be searched.
     mark = id(obj)
@@ -239,13 +248,15 @@ def finding_of(
         if not _is_runners(path) and not _is_bounded(path) and not bounds.explains(mark, path)
     )
     if not paths and str(retention.verdict) == "immortal" and not retention.unseen:
-        return None
+        return None, False
     if paths and _is_idle(paths[0]) and not hanging.foreign:
-        return None
+        return None, False
     retention = replace(retention, paths=paths)
     data = retention.to_dict()
     path = str(paths[0]) if paths else str(retention.verdict)
-    return Finding(
+    # a variable or a task of another thread's, or what its call in C holds
+    may_pass = threading.active_count() > 1 and (not paths or paths[0].kind in ("named", "unseen"))
+    finding = Finding(
         kind="leak",
         fingerprint=retention.fingerprint,
         type=data["type"],
@@ -257,6 +268,7 @@ def finding_of(
         types={name: count * max(1, per_run) for name, count in hanging.types.items()},
         judged=[test],
     )
+    return finding, may_pass
 
 
 def _is_bounded(path: RetentionPath) -> bool:
@@ -411,11 +423,13 @@ def _entries(wrapper: Any, wanted: set[int]) -> set[int]:
     return found
 
 
-def replaced_but_kept(latest: list[object], kinds: set[Key]) -> list[object]:
+def replaced_but_kept(
+    latest: list[object], kinds: set[Key], but: Collection[Key] = ()
+) -> list[object]:
     """Return what every run leaves anew in the place of the last, and no cache has to keep.
 
     Two kinds: instances in the `lru_cache` of their own method, and exceptions that are kept with
-    their traceback, and so keep the locals of every frame in it.
+    their traceback, and so keep the locals of every frame in it; `but` those of some kinds.
     """
     candidates = [obj for obj in latest if key(obj) in kinds]
     found = on_method_caches(candidates)
@@ -425,7 +439,8 @@ def replaced_but_kept(latest: list[object], kinds: set[Key]) -> list[object]:
             below = heap.reach([top]).values()
             frames = [obj for obj in below if type(obj) is types.FrameType]
             if frames:
-                found.append(min(below, key=lambda obj: not is_a(obj, BaseException)))
+                kept = min(below, key=lambda obj: not is_a(obj, BaseException))
+                found += [kept] if key(kept) not in but else []
     chosen: dict[Key, object] = {}
     for obj in found:
         chosen.setdefault(key(obj), obj)

@@ -18,6 +18,7 @@ import pytest
 from deathwatch.referents import referents
 
 from .findings import printable
+from .thawing import lending
 
 Key = tuple[str, ...]
 """What kind of object: equal for equal kinds in every run of a test, also of classes and
@@ -175,6 +176,11 @@ def key_of_instances(cls: type) -> Key:
     return (f"{module_of(cls)}.{_QUALNAME.__get__(cls)}",)
 
 
+def is_builtin(kind: Key) -> bool:
+    """Tell whether this is a kind of list, cell, method and the like, that anyone makes."""
+    return kind[0].startswith("builtins.")
+
+
 def words(kind: Key) -> str:
     """Put a key into words, on one line whatever a class is called."""
     return printable(_words(kind))
@@ -191,17 +197,21 @@ def _words(kind: Key) -> str:
 class Window:
     """The heap as a test found it, and what is new since.
 
-    Freezes the heap, so that collecting and looking cost as much as the test made. Everything of
-    the collector is the program's own again after `close`.
+    Freezes the heap, so that collecting and looking cost as much as the test made. The heap is as
+    the program had it after `close`, but for what the program itself has frozen: that is frozen
+    again by `end`, with what is old by then. All else of the collector is its own after `close`.
     """
 
-    def __init__(self, roots: Iterable[object] = ()) -> None:
-        from deathwatch.watch.snapshot import Snapshot
+    def __init__(self, roots: Iterable[object] = (), frozen: bool = False) -> None:
+        """`frozen` says that the program has frozen objects; if not, they are counted."""
+        from deathwatch.watch.snapshot import INTERPRETERS_OWN, Snapshot
 
         self.mine: list[object] = [self.__dict__]
         self.static = list(roots)
+        self.frozen = frozen or gc.get_freeze_count() >= INTERPRETERS_OWN
+        if self.frozen:
+            gc.unfreeze()
         self._snapshot = Snapshot()
-        self.frozen = self._snapshot.freezes
         self._thresholds = gc.get_threshold()
         if self._thresholds[0]:
             self._delayed = (max(THRESHOLD, self._thresholds[0]), *self._thresholds[1:])
@@ -213,8 +223,19 @@ class Window:
         """Forget what is new so far."""
         self._snapshot.restart()
 
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Run the program: as soon as it asks for the heap, it gets all of it."""
+        with lending(self._snapshot):
+            yield
+
     def garbage(self) -> list[object]:
-        """Collect, and return what only a collection could free; finalizers have run."""
+        """Collect, and return what only a collection could free; finalizers have run.
+
+        `settle` must follow.
+        """
+        if self._snapshot.carries(is_foreign):
+            self._snapshot.thaw()
         before = len(gc.garbage)
         with _debugging(gc.DEBUG_SAVEALL):
             gc.collect()
@@ -224,16 +245,22 @@ class Window:
 
     def settle(self) -> bool:
         """Collect until nothing more is found, and tell whether anything was."""
+        if self._snapshot.carries(is_foreign):
+            self._snapshot.thaw()
         with _debugging(0):
             found = gc.collect()
             if found:
                 # No loop here: see `tests/harness/test_bytecode.py`.
                 any(not gc.collect() for _ in range(_PASSES))
-            return bool(found)
+        self._snapshot.refreeze()
+        return bool(found)
 
     def made(self) -> list[object]:
-        """Return what is new, or all there is where the test unfroze the heap."""
-        return gc.get_objects() if self._snapshot.freezes else self._snapshot.new()
+        """Return what is new.
+
+        Raises `RuntimeError` where the test froze or unfroze the heap.
+        """
+        return self._snapshot.new()
 
     def survivors(self, item: pytest.Item, passing: Collection[object] = ()) -> list[object]:
         """Return what is new and neither the runner's own nor held by it alone.
@@ -260,6 +287,13 @@ class Window:
             gc.set_threshold(*self._thresholds)
         self._snapshot.release()
         self.mine.clear()
+
+    def end(self) -> None:
+        """Close, and freeze again where the program had frozen."""
+        self.close()
+        self.frozen = self.frozen and self._snapshot.tampered is None
+        if self.frozen:
+            gc.freeze()
 
 
 def _finalizers(item: pytest.Item) -> list[object]:

@@ -3,7 +3,7 @@ live objects."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
@@ -45,12 +45,11 @@ def replaced(samples: Sequence[Mapping[K, int]], fresh: Sequence[Mapping[K, int]
     return always - grown
 
 
-def undecided(samples: Sequence[Mapping[K, int]]) -> bool:
-    """Tell whether a further rerun could still find growth."""
+def undecided(samples: Sequence[Mapping[K, int]], grown: Collection[K]) -> bool:
+    """Tell whether a further rerun could still find growth, of what has grown so far."""
     if len(samples) < 2:
         return any(samples[0].values()) if samples else True
-    found: set[K] = growing(samples)
-    return bool(found)
+    return bool(grown)
 
 
 def repeated(runs: Sequence[set[K]]) -> set[K]:

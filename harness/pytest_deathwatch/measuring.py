@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import types
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from weakref import ref
 
 import pytest
 
+from deathwatch.referents import referents
+
 from . import cycles, judging
 from .cycles import Mark
 from .findings import Finding
-from .grouping import Heap
-from .heap import Key, Window, is_a, is_foreign, key
+from .grouping import Heap, replaced_but_kept
+from .heap import Key, Window, is_a, is_builtin, is_foreign, key
 from .rerunning import Reruns
 
 _FRAMES = (types.FrameType, types.TracebackType)
-_PATIENCE = 0.5
-"""Seconds in which other threads may still let go of what looks like a leak."""
-
-
+_FIRST = 4
+"""References of an object by which it is known again."""
 _SLOW = 1.0
 """Seconds that one rerun may take, before a test is rerun only as often as decides."""
 _MANY = 20_000
@@ -59,21 +59,48 @@ class Evidence:
     problem: str | None = None
     reruns: int = 0
     haste: str = ""
+    wanted: set[Key] = field(default_factory=set)
+    """The kinds whose growth is looked for; all if there are none."""
     samples: list[Counter[Key]] = field(default_factory=list)
+    alone: list[Counter[Key]] = field(default_factory=list)
+    """Of each sample what no instance of a telling class, function or frame leads to."""
     fresh: list[Counter[Key]] = field(default_factory=list)
     marks: list[set[Mark]] = field(default_factory=list)
     described: dict[Mark, Finding] = field(default_factory=dict)
+    let_go: set[Key] = field(default_factory=set)
+    """Kinds of what every rerun left anew, and another test lets go of."""
     objects: list[object] = field(default_factory=list)
     latest: list[object] = field(default_factory=list)
     kept: list[object] = field(default_factory=list)
 
     @property
-    def growing(self) -> set[Key]:
+    def grown(self) -> set[Key]:
+        """All kinds of which there are more after every rerun."""
         return judging.growing(self.samples)
 
     @property
+    def growing(self) -> set[Key]:
+        """Those that are a leak: a list, a cell or the like in one is no reason to suspect others."""
+        alone = judging.growing(self.alone)
+        return {kind for kind in self.grown if not is_builtin(kind) or kind in alone}
+
+    @property
+    def suspect(self) -> set[Key]:
+        """Those whose growth was looked for. Where one is, all that grows is to be explained: it
+        may hang on what other tests have left without harm."""
+        return set(filter(self.is_wanted, self.growing))
+
+    @property
+    def undecided(self) -> bool:
+        latest = [dict.fromkeys(filter(self.is_wanted, sample), 1) for sample in self.samples[-2:]]
+        return judging.undecided(latest, self.suspect)
+
+    @property
     def replaced(self) -> set[Key]:
-        return judging.replaced(self.samples, self.fresh)
+        return set(filter(self.is_wanted, judging.replaced(self.samples, self.fresh)))
+
+    def is_wanted(self, kind: Key) -> bool:
+        return not self.wanted or kind in self.wanted
 
     @property
     def cycles(self) -> set[Mark]:
@@ -113,6 +140,41 @@ def _telling(obj: object) -> bool:
     return is_a(obj, *_FRAMES) or is_foreign(type(obj))
 
 
+class Birth(NamedTuple):
+    """In which rerun an object was met first, and what tells it from a later one at its address."""
+
+    rerun: int
+    mark: ref[object] | tuple[tuple[int, int], ...]
+
+
+def births(objects: list[object], known: dict[int, Birth], now: int) -> dict[int, Birth]:
+    """Return the births of these objects by their ids: known ones, or in the rerun `now`.
+
+    What can't be weakly referenced is taken for the same object while what it refers to first is
+    the same, and for a new one where a new object that can be refers to it.
+    """
+    found: dict[int, Birth] = {}
+    unsure = []
+    for obj in objects:
+        try:
+            birth = Birth(now, ref(obj))
+        except TypeError:
+            unsure.append(obj)
+            continue
+        before = known.get(id(obj))
+        found[id(obj)] = before if before is not None and before.mark is birth.mark else birth
+    new = [obj for obj in objects if id(obj) in found and found[id(obj)].rerun == now]
+    below = Heap([*new, *unsure]).reach(new)
+    sure = dict(found)
+    for obj in unsure:
+        first = [id(each) for each in referents(obj)[:_FIRST]]
+        mark = tuple((each, sure[each].rerun if each in sure else 0) for each in first)
+        before = known.get(id(obj))
+        is_old = before is not None and before.mark == mark and id(obj) not in below
+        found[id(obj)] = before if is_old and before is not None else Birth(now, mark)
+    return found
+
+
 class Measurement:
     """One test, rerun until it is decided."""
 
@@ -120,8 +182,7 @@ class Measurement:
         self._reruns = reruns
         self._window = window
         self._passing = passing
-        self._kinds: set[Key] = set()
-        self._born: dict[int, tuple[int, ref[object] | None]] = {}
+        self._born: dict[int, Birth] = {}
 
     def measure(
         self,
@@ -139,8 +200,7 @@ class Measurement:
         leak that is news, after twice as many: a cache that fills has time to be full. A test
         whose first rerun is slow, or leaves very many objects, gets two: the fewest that decide.
         """
-        evidence = Evidence()
-        self._kinds = kinds
+        evidence = Evidence(wanted=kinds)
         self._window.mine.extend([vars(self), *vars(evidence).values(), evidence])
         self._window.restart()
         limit = times
@@ -148,7 +208,8 @@ class Measurement:
             evidence.reruns += 1
             evidence.clear()
             began = time.perf_counter()
-            evidence.problem = self._reruns.rerun(item, stay)
+            with self._window.lent():
+                evidence.problem = self._reruns.rerun(item, stay)
             if evidence.problem:
                 return evidence
             took = time.perf_counter() - began
@@ -157,12 +218,10 @@ class Measurement:
                 evidence.haste = _haste(took, len(evidence.objects))
                 limit = 2 if evidence.haste else times
             unsure = evidence.cycles & marks and evidence.reruns < 2
-            if not unsure and not judging.undecided(evidence.samples):
+            if not unsure and not evidence.undecided:
                 return evidence
             if evidence.reruns == times == limit and is_news(evidence):
                 limit = 2 * times
-        if evidence.growing:
-            self._wait_for_threads(item, evidence)
         return evidence
 
     def _sample(self, item: pytest.Item, evidence: Evidence, suspects: set[Mark]) -> None:
@@ -191,42 +250,64 @@ class Measurement:
             if mark not in evidence.described:
                 evidence.described[mark] = cycles.finding_of(mark, found[mark], heap, item.nodeid)
 
+    def run_another(self, item: pytest.Item, other: pytest.Item, evidence: Evidence) -> None:
+        """Find out whether another test lets go of the exceptions that every rerun leaves anew: a
+        memo that is cleared before it is filled keeps no more than the latest, and not for long.
+
+        What nothing foreign can be weakly referenced of is not watched.
+        """
+        heap = Heap(evidence.latest)
+        watched = {
+            key(obj): list(_weakly(heap.reach([obj]).values()))
+            for obj in replaced_but_kept(evidence.latest, evidence.replaced)
+            if is_a(obj, BaseException, *_FRAMES)
+        }
+        heap.objects.clear()
+        if not any(watched.values()):
+            return
+        evidence.clear()
+        evidence.reruns += 1
+        self._window.mine.append(watched)
+        with self._window.lent():
+            self._reruns.rerun(other, item.parent)
+        self._window.settle()
+        evidence.let_go = {
+            kind for kind, refs in watched.items() if any(wr() is None for wr in refs)
+        }
+        self._meet(item, evidence, len(evidence.samples))
+
     def _look(self, item: pytest.Item, evidence: Evidence) -> None:
         """Count what is alive of all reruns, and what the latest has added."""
-        now = evidence.reruns
+        objects = self._meet(item, evidence, evidence.reruns)
+        evidence.samples.append(_count(objects))
+        evidence.alone.append(_count(_alone(objects)))
+        evidence.fresh.append(_count(filter(_telling, evidence.latest)))
+
+    def _meet(self, item: pytest.Item, evidence: Evidence, now: int) -> list[object]:
         objects = self._window.survivors(item, self._passing)
-        born = [self._birth(obj, now) for obj in objects]
-        self._born = {id(obj): birth for obj, birth in zip(objects, born, strict=True)}
+        self._born = births(objects, self._born, now)
+        born = [self._born[id(obj)].rerun for obj in objects]
         evidence.objects[:] = objects
-        evidence.latest[:] = [o for o, (n, _) in zip(objects, born, strict=True) if n == now]
+        evidence.latest[:] = [o for o, n in zip(objects, born, strict=True) if n == now]
         # what the first rerun made may be a cache, and what the last made may be on its way out
         evidence.kept[:] = [
-            o for o, (n, _) in zip(objects, born, strict=True) if (n > 1 or now == 2) and n < now
+            o for o, n in zip(objects, born, strict=True) if (n > 1 or now == 2) and n < now
         ]
-        evidence.samples.append(self._count(objects))
-        evidence.fresh.append(self._count(filter(_telling, evidence.latest)))
+        return objects
 
-    def _count(self, objects: Iterable[object]) -> Counter[Key]:
-        kinds = self._kinds
-        return Counter(kind for kind in map(key, objects) if not kinds or kind in kinds)
 
-    def _birth(self, obj: object, now: int) -> tuple[int, ref[object] | None]:
-        """Return in which rerun an object was met first; addresses are used again."""
-        known = self._born.get(id(obj))
-        if known is not None and (known[1] is None or known[1]() is obj):
-            return known
-        try:
-            return now, ref(obj)
-        except TypeError:
-            return now, None
+def _count(objects: Iterable[object]) -> Counter[Key]:
+    return Counter(map(key, objects))
 
-    def _wait_for_threads(self, item: pytest.Item, evidence: Evidence) -> None:
-        """Give running threads time to let go, and count again if there are any."""
-        deadline = time.monotonic() + _PATIENCE
-        while threading.active_count() > 1 and evidence.growing and time.monotonic() < deadline:
-            evidence.clear()
-            time.sleep(0.05)
-            self._window.settle()
-            evidence.samples.pop()
-            evidence.fresh.pop()
-            self._look(item, evidence)
+
+def _alone(objects: list[object]) -> list[object]:
+    """Return what no object leads to that is of a kind that tells."""
+    below = Heap(objects).reach(obj for obj in objects if not is_builtin(key(obj)))
+    return [obj for obj in objects if id(obj) not in below]
+
+
+def _weakly(objs: Iterable[object]) -> Iterator[ref[object]]:
+    for obj in objs:
+        if is_foreign(type(obj)):
+            with suppress(TypeError):
+                yield ref(obj)

@@ -12,7 +12,7 @@ from deathwatch.referents import referents
 
 from .cycles import Mark
 from .grouping import Heap
-from .heap import Key, is_a, is_container, is_foreign, key, package
+from .heap import Key, is_a, is_builtin, is_container, is_foreign, key, package
 
 # How often a kind of object has to be left without a leak before such objects alone are no reason
 # to rerun a test. A class that is the program's own stays under suspicion for longer, and is
@@ -32,14 +32,20 @@ class Leak:
     def __init__(self, fingerprint: str, obj: object, holder: object | None) -> None:
         self.fingerprint = fingerprint
         self.kind = key(obj)
-        self._holder = holder
+        self.holder = holder
 
-    def shown_by(self, alike: list[object]) -> list[object]:
+    def shown_by(self, alike: list[object], heap: Heap) -> list[object]:
         """Return which of the survivors of this kind are this leak again."""
-        if self._holder is None:
-            return [] if self.kind[0].startswith("builtins.") else alike
-        held = set(map(id, alike)).intersection(map(id, referents(self._holder)))
+        if self.holder is None:
+            if is_builtin(self.kind):
+                return []
+            return [obj for obj in alike if not heap.referred(obj)]
+        held = set(map(id, alike)).intersection(map(id, referents(self.holder)))
         return [obj for obj in alike if id(obj) in held]
+
+    def is_of(self, fingerprints: Collection[str]) -> bool:
+        """Tell whether this is one of these leaks, with a holder to know it by."""
+        return self.holder is not None and self.fingerprint in fingerprints
 
 
 class Memory:
@@ -47,6 +53,9 @@ class Memory:
 
     def __init__(self) -> None:
         self.leaks: list[Leak] = []
+        # Whether a test, whatever its parameters, shows a known leak: what it left of the kind
+        # may be in the place of what it left before.
+        self.shows: dict[tuple[str, str], bool] = {}
         self.cycles: dict[Mark, str] = {}
         self._harmless: Counter[tuple[str, Key]] = Counter()
         self._marks: dict[frozenset[Key], set[Mark]] = {frozenset(): set()}
@@ -60,9 +69,10 @@ class Memory:
         """Let go of what fixtures held: it may die now that their scope can end."""
         self.leaks = [leak for leak in self.leaks if leak.fingerprint]
 
-    def recognise(self, survivors: list[object]) -> tuple[set[str], list[object]]:
-        """Return the known leaks among the survivors, and the objects that aren't theirs."""
-        shown: set[str] = set()
+    def recognise(self, survivors: list[object]) -> tuple[Counter[str], list[object]]:
+        """Return how many of the survivors are of known leaks, by the fingerprints of these, and
+        the objects that aren't theirs."""
+        shown: Counter[str] = Counter()
         if not self.leaks or not survivors:
             return shown, survivors
         heap = Heap(survivors)
@@ -71,11 +81,23 @@ class Memory:
             alike[key(obj)].append(obj)
         explained: set[int] = set()
         for leak in self.leaks:
-            objs = leak.shown_by(alike[leak.kind]) if leak.kind in alike else []
+            objs = leak.shown_by(alike[leak.kind], heap) if leak.kind in alike else []
             if objs:
-                shown.add(leak.fingerprint)
+                shown[leak.fingerprint] += len(objs)
                 explained.update(heap.reach(objs))
         return shown, [obj for obj in survivors if id(obj) not in explained]
+
+    def doubtful(self, shown: Iterable[str], test: str) -> set[str]:
+        """Return which of these leaks a test was never rerun for."""
+        return {leak for leak in shown if leak and (leak, _function(test)) not in self.shows}
+
+    def learn(self, leaks: Iterable[str], grown: Collection[str], test: str) -> None:
+        """Note which of these leaks had grown when the test was rerun."""
+        self.shows.update({(leak, _function(test)): leak in grown for leak in leaks})
+
+    def shown(self, leaks: Iterable[str], test: str) -> set[str]:
+        """Return these leaks without those that the test was seen not to add to."""
+        return {leak for leak in leaks if self.shows.get((leak, _function(test)), True)}
 
     def suspects(self, survivors: Iterable[object], test: str) -> set[Key]:
         """Return the kinds of survivors that are a reason to rerun the test that left them."""
@@ -108,6 +130,11 @@ class Memory:
         self._marks[kinds] = marks
 
 
+def _function(test: str) -> str:
+    """Return a test's id without its parameters."""
+    return test.partition("[")[0]
+
+
 def _file(test: str) -> str:
     """Return the file of a test, by the test's id."""
     return test.partition("::")[0]
@@ -127,13 +154,14 @@ def _is_plain(obj: object) -> bool:
     return type(obj) is list and all(package(type(each)) == "hypothesis" for each in held)
 
 
-def holders_of(objs: list[object]) -> list[object | None]:
-    """Return for each object a container that refers to it, other than what survived with it.
+def holders_of(objs: list[object], young: Collection[int]) -> list[object | None]:
+    """Return for each object a container that refers to it, other than what survived with it,
+    by the ids of that: it may be a part of the leak.
 
     One walk over the heap, for all of them.
     """
     asked = tuple(objs)  # which CPython 3.13 and later would find as a holder
-    mine = {id(objs), id(asked), *map(id, objs)}
+    mine = {id(objs), id(asked), *map(id, objs), *young}
     holders = [
         each
         for each in gc.get_referrers(*asked)

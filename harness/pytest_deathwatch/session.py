@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 from typing import Any
+from weakref import ref
 
 import pytest
 
 from deathwatch.explain.walk import COUNTED
 
 from . import cycles, grouping
+from .collecting import Collecting
 from .cycles import Mark
 from .findings import Finding, Findings, printable
 from .heap import Key, Node, Window, key, static_roots
@@ -22,6 +26,10 @@ from .memory import Leak, Memory, holders_of
 from .reporting import Verdicts
 from .rerunning import Reruns
 from .scopes import Scopes, left
+
+
+_PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between looks whether another thread has let go of what looks like a leak."""
 
 
 class Session:
@@ -36,9 +44,12 @@ class Session:
         self.reruns = Reruns()
         self.scopes = Scopes()
         self.budget = Budget()
+        self.collecting = Collecting()
         self._window: Window | None = None
         self._clean = False
+        self._previous: pytest.Item | None = None
         self._static: list[object] = []
+        self._frozen = False
         config.pluginmanager.register(self.reruns, "deathwatch-reruns")
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -48,11 +59,12 @@ class Session:
         if self.reruns.active:
             return (yield)
         self.reruns.remember(item)
-        window = self._window = Window(self._roots())
+        window = self._window = self._open()
         self._clean = True
         started = time.perf_counter()
         try:
-            result = yield
+            with window.lent():
+                result = yield
             began = time.perf_counter()
             self.budget.tests += began - started
             # the wrappers' generators are passing: pluggy's frame above holds them
@@ -61,8 +73,17 @@ class Session:
             self.findings.seconds += time.perf_counter() - began
         finally:
             self._window = None
-            window.close()
+            self._end(window)
         return result
+
+    def _open(self) -> Window:
+        return Window(self._roots(), self._frozen)
+
+    def _end(self, window: Window) -> None:
+        window.close()
+        self.collecting.between_tests()
+        window.end()
+        self._frozen = window.frozen
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -94,7 +115,9 @@ class Session:
         if item.session.shouldstop or item.session.shouldfail:
             return
         self.findings.tests += 1
-        if self._clean:
+        if not self._clean:
+            self.collecting.left += 1  # it was not counted what it left
+        else:
             try:  # a context manager would be among what is new
                 self._judge_test(item, nextitem, window, passing)
             except Exception as error:
@@ -119,14 +142,21 @@ class Session:
     ) -> None:
         marks = self._cycles(window)
         survivors = window.survivors(item, passing)
-        shown, rest = self.memory.recognise(survivors)
+        self.collecting.left += len(survivors)
+        counts, rest = self.memory.recognise(survivors)
         suspects = self.memory.suspects(rest, item.nodeid)
         survivors.clear()
         del survivors, rest
+        doubtful = self.memory.doubtful(counts, item.nodeid)
         known, news = self.memory.known(marks or set())
-        shown |= known
-        if (suspects or news or marks is None) and self._may_rerun(item.nodeid):
+        shown = self.memory.shown(counts, item.nodeid) | known
+        is_new = bool(suspects or news or marks is None)
+        if not is_new and self.budget.is_spent():
+            doubtful.clear()
+        if (is_new or doubtful) and self._may_rerun(item.nodeid):
             try:
+                if doubtful:
+                    shown -= self._not_grown(item, window, passing, doubtful, counts)
                 if marks is None:
                     known, news = self.memory.known(self._look_again(item, window))
                     shown |= known
@@ -136,6 +166,7 @@ class Session:
                     )
             finally:
                 self._tear_down(item, nextitem)
+        self._previous = item
         self.verdicts.show(item, shown - {""}, item)
 
     def _may_rerun(self, name: str) -> bool:
@@ -152,11 +183,11 @@ class Session:
         if not self._may_rerun(first.nodeid):
             return
         self._window = None
-        window = Window(self._roots())
+        window = self._open()
         try:
             shown = self._rerun(first, node.parent, first.nodeid, window, passing, set(), set())
         finally:
-            window.close()
+            self._end(window)
         self.verdicts.show(first, shown - {""}, current)
 
     def _roots(self) -> list[object]:
@@ -229,15 +260,41 @@ class Session:
     def _look_again(self, item: Any, window: Window) -> set[Mark]:
         """Return the cycles that a rerun drops."""
         window.restart()
-        self.findings.reruns += 1
-        with self.budget.rerunning():
-            problem = self.reruns.rerun(item, item.parent)
-        if problem:
-            self.findings.unjudged[item.nodeid] = printable(f"a rerun {problem}")
+        if not self._rerun_once(item, window):
             return set()
         _, marks = self._look_for_cycles(window)
         window.settle()
         return marks
+
+    def _not_grown(
+        self,
+        item: pytest.Item,
+        window: Window,
+        passing: list[object],
+        leaks: set[str],
+        before: Counter[str],
+    ) -> set[str]:
+        """Return those of these known leaks that a rerun doesn't add to: what the test left is in
+        the place of something, or its container keeps it once."""
+        if not self._rerun_once(item, window):
+            return set()
+        window.settle()
+        survivors = window.survivors(item, passing)
+        after, rest = self.memory.recognise(survivors)
+        survivors.clear()
+        rest.clear()
+        grown = {leak for leak in leaks if after[leak] > before[leak]}
+        self.memory.learn(leaks, grown, item.nodeid)
+        return leaks - grown
+
+    def _rerun_once(self, item: pytest.Item, window: Window) -> bool:
+        """Rerun a test, and tell whether it passed."""
+        self.findings.reruns += 1
+        with self.budget.rerunning(), window.lent():
+            problem = self.reruns.rerun(item, item.parent)
+        if problem:
+            self.findings.unjudged[item.nodeid] = printable(f"a rerun {problem}")
+        return not problem
 
     def _look_for_cycles(self, window: Window) -> tuple[frozenset[Key], set[Mark]]:
         """Return the kinds of telling objects among the garbage, and its cycles."""
@@ -267,6 +324,10 @@ class Session:
         measurement = Measurement(self.reruns, window, passing)
         with self.budget.rerunning():
             evidence = measurement.measure(item, stay, self.times, suspects, marks, self._is_news)
+            other = self._previous
+            if other is not None and other is not item and other.parent is item.parent is stay:
+                if evidence.replaced and not evidence.problem:
+                    measurement.run_another(item, other, evidence)
         self.findings.reruns += evidence.reruns
         try:
             if evidence.problem:
@@ -276,7 +337,7 @@ class Session:
             window.close()
             leaks = self._leaks(name, evidence)
             # what grows in bounded caches alone is acquitted too
-            self.memory.acquit(suspects - evidence.growing if leaks else suspects, name)
+            self.memory.acquit(suspects - evidence.grown if leaks else suspects, name)
             return shown | leaks
         finally:
             evidence.clear()
@@ -293,7 +354,7 @@ class Session:
 
     def _is_news(self, evidence: Evidence) -> bool:
         """Tell whether more grows than known leaks, and what caches hold that excused before."""
-        growing = evidence.growing
+        growing = evidence.suspect
         if growing <= {leak.kind for leak in self.memory.leaks}:
             return False
         if not self.memory.caches:
@@ -307,18 +368,21 @@ class Session:
 
     def _leaks(self, name: str, evidence: Evidence) -> set[str]:
         """Explain what grows, and what is replaced though no cache should keep it."""
+        young = set(map(id, evidence.objects))
         kept, latest = evidence.take()
-        growing = evidence.growing
-        shown, rest = self.memory.recognise(kept)
+        growing = evidence.growing if evidence.suspect else set()
+        counts, rest = self.memory.recognise(kept)
+        shown = set(counts)
+        self.memory.learn(shown, shown, name)
         heap, whole = grouping.Heap(rest), grouping.Heap([*kept, *latest])
-        replaced = grouping.replaced_but_kept(latest, evidence.replaced)
+        replaced = grouping.replaced_but_kept(latest, evidence.replaced, evidence.let_go)
         leaking = replaced[:]
         own: list[Any] = [kept, latest, rest, replaced, heap.objects, whole.objects]
         bounds = grouping.Bounds()
         for known in (True, False) if growing else ():
             # To look for all caches and queues is to go through all objects.
             bounds = grouping.Bounds.of(heap, list(self.memory.caches) if known else None)
-            leaking[:] = grouping.representatives(heap, growing, bounds) + replaced
+            leaking[:] = grouping.representatives(heap, growing, evidence.grown, bounds) + replaced
             leaking += grouping.held_beside(heap, growing, bounds, [*own, leaking])
             excused = grouping.excused(whole, leaking, bounds, [*own, leaking])
             leaking[:] = [obj for obj in leaking if id(obj) not in excused]
@@ -334,9 +398,67 @@ class Session:
         own.clear()
         bounds.holders.clear()
         bounds.caches.clear()
-        return shown | self._explain(name, leaking, hanging, bounds, evidence)
+        return shown | self._explain(name, leaking, hanging, bounds, evidence, young, shown)
 
-    def _add(self, finding: Finding | None, may_be_part: bool, others: set[str]) -> str:
+    def _explain(
+        self,
+        name: str,
+        leaking: list[object],
+        hanging: list[grouping.Hanging],
+        bounds: grouping.Bounds,
+        evidence: Evidence,
+        young: set[int],
+        shown: set[str],
+    ) -> set[str]:
+        # Only locals hold the known holders meanwhile: those count for nothing, where the plugin's
+        # attributes would be the way to what C code alone holds else.
+        known, self.memory.leaks = self.memory.leaks, []
+        try:
+            # one holder, one leak: the key of a registry and its value go together
+            found = {id(leak.holder): leak.fingerprint for leak in known if leak.is_of(shown)}
+            holders = holders_of(leaking, young) if leaking else []
+            places = [
+                id(obj if holder is None else holder)
+                for obj, holder in zip(leaking, holders, strict=True)
+            ]
+            if not COUNTED:  # a list that C holds would seem to be held by ours alone
+                holders = []
+            for rest in (leaking, hanging, places, holders):
+                rest.reverse()
+            while leaking:
+                obj, what, place = leaking.pop(), hanging.pop(), places.pop()
+                others = set(found.values()) - {""}
+                may_be_part = bool(others) and not what.foreign
+                if may_be_part and holders and holders[-1] is None and _is_alone():
+                    # No other object holds it, nor a variable out of sight: to search the whole
+                    # heap for a path takes a second where there are half a million objects.
+                    found.setdefault(place, min(others))
+                finding = watched = None
+                if place not in found:
+                    finding, may_pass = grouping.finding_of(
+                        obj, what, name, evidence.per_run(key(obj)), bounds
+                    )
+                    if may_pass and finding and finding.fingerprint not in self.findings.groups:
+                        watched = _weakly(obj)
+                holder = holders.pop() if holders else None
+                if watched is not None:
+                    obj = holder = None  # the holder may be the thread's, and live with ours
+                    obj = _patiently(watched)
+                    if obj is None:
+                        continue
+                if place not in found:
+                    found[place] = self._add(finding, may_be_part, others, evidence.haste)
+                if watched is not None or not COUNTED:
+                    holder = holders_of([obj, *leaking], young)[0]
+                known.append(Leak(found[place], obj, holder))
+                del obj, holder
+        finally:
+            self.memory.leaks = known
+        fingerprints = set(found.values()) - {""}
+        self.memory.learn(fingerprints, fingerprints, name)
+        return fingerprints
+
+    def _add(self, finding: Finding | None, may_be_part: bool, others: set[str], note: str) -> str:
         """Add a finding; return its fingerprint, or "" for what only the runner holds.
 
         An object of the standard library's that something in C holds, beside a leak with a path,
@@ -346,41 +468,29 @@ class Session:
             return ""
         if may_be_part and finding.verdict != "immortal":
             return min(others)
+        if note:
+            finding.text += f"\n\n{note}"
         return self.findings.add(finding).fingerprint
 
-    def _explain(
-        self,
-        name: str,
-        leaking: list[object],
-        hanging: list[grouping.Hanging],
-        bounds: grouping.Bounds,
-        evidence: Evidence,
-    ) -> set[str]:
-        fingerprints: dict[int, str] = {}
-        holders = holders_of(leaking) if leaking else []
-        # one holder, one leak: the key of a registry and its value go together
-        places = [
-            id(obj if holder is None else holder)
-            for obj, holder in zip(leaking, holders, strict=True)
-        ]
-        if not COUNTED:  # a list that C holds would seem to be held by ours alone
-            holders = []
-        for rest in (leaking, hanging, places, holders):
-            rest.reverse()
-        while leaking:
-            obj, what, place = leaking.pop(), hanging.pop(), places.pop()
-            others = set(fingerprints.values()) - {""}
-            may_be_part = bool(others) and not what.foreign
-            if may_be_part and holders and holders[-1] is None and threading.active_count() == 1:
-                # No other object holds it, nor a variable out of sight: to search the whole heap
-                # for a path takes a second where there are half a million objects.
-                fingerprints.setdefault(place, min(others))
-            if place not in fingerprints:
-                finding = grouping.finding_of(obj, what, name, evidence.per_run(key(obj)), bounds)
-                if finding is not None and evidence.haste:
-                    finding.text += f"\n\n{evidence.haste}"
-                fingerprints[place] = self._add(finding, may_be_part, others)
-            holder = holders.pop() if holders else holders_of([obj, *leaking])[0]
-            self.memory.leaks.append(Leak(fingerprints[place], obj, holder))
-            del obj, holder
-        return set(fingerprints.values())
+
+def _is_alone() -> bool:
+    """Tell whether there is no other thread, with variables out of sight."""
+    return threading.active_count() == 1
+
+
+def _weakly(obj: object) -> ref[object] | None:
+    try:
+        return ref(obj)
+    except TypeError:
+        return None
+
+
+def _patiently(watched: ref[object]) -> object | None:
+    """Give other threads time to let go of an object, and return it if none does."""
+    for seconds in _PATIENCE:
+        time.sleep(seconds)
+        if watched() is not None:
+            gc.collect()
+        if watched() is None:
+            break
+    return watched()

@@ -35,8 +35,8 @@ def test_growth_that_falls_back_is_no_leak() -> None:
 def test_one_rerun_proves_nothing() -> None:
     """Neither guilt nor innocence: it stays undecided while something is left."""
     assert judging.growing([{"a": 1}]) == set()
-    assert judging.undecided([{"a": 1}])
-    assert not judging.undecided([{}])
+    assert judging.undecided([{"a": 1}], set())
+    assert not judging.undecided([{}], set())
 
 
 def test_kinds_are_judged_one_by_one() -> None:
@@ -51,7 +51,7 @@ def test_what_comes_for_what_goes_is_replaced() -> None:
     fresh = [{"last": 1}, {"last": 1}, {"last": 1}]
     assert judging.replaced(samples, fresh) == {"last"}
     assert judging.growing(samples) == set()
-    assert not judging.undecided(samples), "a further rerun would show the same"
+    assert not judging.undecided(samples, set()), "a further rerun would show the same"
 
 
 def test_what_stays_is_not_replaced() -> None:

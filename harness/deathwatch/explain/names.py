@@ -18,6 +18,7 @@ T = TypeVar("T")
 _MRO: Any = type.__dict__["__mro__"]
 _CLASS_DICT: Any = type.__dict__["__dict__"]
 _QUALNAME: Any = type.__dict__["__qualname__"]
+_FLAGS: Any = type.__dict__["__flags__"]
 _MODULE_DICT: Any = vars(types.ModuleType)["__dict__"]
 _DICT_GETTERS = (types.GetSetDescriptorType, types.MemberDescriptorType)
 _SIZED = (dict, list, set, frozenset, tuple, deque)
@@ -64,7 +65,10 @@ def instance_dict(obj: object) -> dict[str, Any] | None:
     for cls in mro(type(obj)):
         getter: Any = class_dict(cls).get("__dict__")
         if is_exactly(getter, *_DICT_GETTERS) and cls is not type:
-            found = getter.__get__(obj)
+            try:
+                found = getter.__get__(obj)
+            except Exception:  # a proxy in C asks what it stands for
+                return None
             return found if type(found) is dict else None
     return None
 
@@ -76,7 +80,7 @@ def class_name(cls: type) -> str:
 def class_text(cls: type) -> str:
     """Return `module.qualname`, without `builtins.`."""
     module = plain(class_dict(cls).get("__module__"), "")
-    if not module and not cls.__flags__ & (1 << 9):  # a static type keeps its module in tp_name
+    if not module and not _FLAGS.__get__(cls) & (1 << 9):  # a static type keeps its module in tp_name
         module = plain(type.__dict__["__module__"].__get__(cls), "")
     name = class_name(cls)
     return name if module in ("", "builtins") else f"{module}.{name}"

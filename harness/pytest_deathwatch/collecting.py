@@ -1,0 +1,50 @@
+"""When is the whole heap to be collected? What is older than a test is frozen while it runs."""
+
+from __future__ import annotations
+
+import gc
+import time
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+_SHARE = 50
+"""How many times as long as the last collection of the whole heap took the next one is waited for:
+so that all of them take 2 % of a run."""
+_GROWTH = 1.1
+"""By how much the process may have grown since the last one, before one is due at once."""
+
+
+class Collecting:
+    """Collects between tests, as the interpreter would have done meanwhile.
+
+    By time and by size, and not by the number of objects: one may hold a megabyte. On Windows by
+    time alone.
+    """
+
+    def __init__(self) -> None:
+        self.left = 0
+        """Objects that tests have left since, and that may be garbage by now."""
+        self._due = 0.0
+        self._peak = 0
+
+    def between_tests(self) -> None:
+        """Collect where that is due, and there is anything that it could free.
+
+        The heap must not be frozen. Nothing is done where the program has turned collection off.
+        """
+        if not self.left or not (gc.isenabled() and gc.get_threshold()[0]):
+            return
+        began = time.perf_counter()
+        if began < self._due and _peak() <= self._peak * _GROWTH:
+            return
+        gc.collect()
+        ended = time.perf_counter()
+        self.left, self._due, self._peak = 0, ended + _SHARE * (ended - began), _peak()
+
+
+def _peak() -> int:
+    """Return the most memory that the process ever had, in the unit of the system."""
+    return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
