@@ -28,7 +28,17 @@ Node = Any
 """A node of pytest's tree; its base class has no public name."""
 
 RUNNERS = frozenset(
-    {"_pytest", "pytest", "pluggy", "pytest_deathwatch", "deathwatch", "xdist", "hypothesis"}
+    {
+        "_pytest",
+        "coverage",
+        "deathwatch",
+        "hypothesis",
+        "pluggy",
+        "pytest",
+        "pytest_cov",
+        "pytest_deathwatch",
+        "xdist",
+    }
 )
 """Packages whose objects belong to the run, and not to the tests."""
 
@@ -279,7 +289,8 @@ class Window:
         handlers = logging.getLogger().handlers
         kept = referents(item.stash)
         stack = item.session._setupstate.stack
-        return [item, vars(item), item.stash, *kept, *_finalizers(item), stack, handlers]
+        mine = [item, vars(item), item.stash, *kept, *_finalizers(item), stack, handlers]
+        return mine + _tracers()
 
     def close(self) -> None:
         """Restore the collector as the program had it; what a test changed itself stays."""
@@ -304,6 +315,23 @@ def _finalizers(item: pytest.Item) -> list[object]:
     info = getattr(item, "_fixtureinfo", None)
     given = getattr(info, "name2fixturedefs", {}).values()
     return [getattr(each, "_finalizers", None) for definitions in given for each in definitions]
+
+
+def _tracers() -> list[object]:
+    """Return what coverage's tracers hold, one for each thread: those in C the collector can't see
+    into."""
+    collector = getattr(sys.modules.get("coverage.collector"), "Collector", None)
+    tracers = [
+        tracer
+        for each in getattr(collector, "_collectors", ())
+        for tracer in getattr(each, "tracers", ())
+    ]
+    return [
+        getattr(tracer, name, None)
+        for tracer in tracers
+        for name, member in vars(type(tracer)).items()
+        if type(member) is types.MemberDescriptorType
+    ]
 
 
 def _is_bookkeeping(obj: object) -> bool:

@@ -68,10 +68,7 @@ class Verdicts:
 
         A worker of pytest-xdist may log reports of its `current` test alone.
         """
-        marker = item.get_closest_marker("leaks")
-        reason = None
-        if marker is not None:
-            reason = str(marker.kwargs.get("reason", marker.args[0] if marker.args else "expected"))
+        reason = _reason(item)
         news = []
         leaks = 0
         for fingerprint in sorted(fingerprints):
@@ -80,13 +77,21 @@ class Verdicts:
             leaks += finding.kind == "leak"
             if reason is None and self.status(finding) == "new":
                 news.append(finding.summary)
-        if marker is not None and not leaks:
-            self.findings.mended[item.nodeid] = reason or "expected"
+        if reason is not None and not leaks:
+            self.findings.mended[item.nodeid] = reason
         if news and item is not current and hasattr(item.config, "workerinput"):
             self.late.append((item.nodeid, item.location, news))
         elif news:
             report = leaked(item.nodeid, item.location, news)
             item.ihook.pytest_runtest_logreport(report=report)
+
+
+def _reason(item: pytest.Item) -> str | None:
+    """Return why a test is expected to leak. A marker without a reason is a suite's own."""
+    for marker in item.iter_markers("leaks"):
+        if "reason" in marker.kwargs or marker.args:
+            return str(marker.kwargs.get("reason", *marker.args[:1]))
+    return None
 
 
 def leaked(

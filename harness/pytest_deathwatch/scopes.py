@@ -8,7 +8,8 @@ from weakref import ref
 
 import pytest
 
-from .heap import Node, is_a, package
+from .heap import Key, Node, is_a, package
+from .memory import Memory
 
 _UNTELLING = frozenset({"builtins", "functools", "types", "?"})
 _WATCHED = 500
@@ -42,16 +43,21 @@ class Scopes:
                 yield node, self._open.pop(node)
 
 
-def left(scope: list[tuple[pytest.Item, list[ref[object]]]]) -> list[pytest.Item]:
-    """Return the tests whose fixtures left something; collects the whole heap if need be."""
-    if not any(map(_alive, scope)):
+def left(
+    scope: list[tuple[pytest.Item, list[ref[object]]]], memory: Memory
+) -> list[tuple[pytest.Item, set[Key]]]:
+    """Return the tests whose fixtures left something, with the kinds of it that are a reason to
+    look closer; collects the whole heap if need be."""
+    if not any(_suspects(each, memory) for each in scope):
         return []
     gc.collect()
-    return list(dict.fromkeys(item for item, refs in filter(_alive, scope)))
+    found = [(made[0], _suspects(made, memory)) for made in scope]
+    return [each for each in found if each[1]]
 
 
-def _alive(made: tuple[pytest.Item, list[ref[object]]]) -> bool:
-    return any(wr() is not None for wr in made[1])
+def _suspects(made: tuple[pytest.Item, list[ref[object]]], memory: Memory) -> set[Key]:
+    alive = [obj for wr in made[1] if (obj := wr()) is not None]
+    return memory.suspects(alive, made[0].nodeid)
 
 
 def _weakly(objs: list[object]) -> Iterator[ref[object]]:

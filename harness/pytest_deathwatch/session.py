@@ -126,9 +126,9 @@ class Session:
             self.memory.forget_fixtures()
         for node, scope in self.scopes.ended(item, nextitem):
             window.close()
-            for first in left(scope):
+            for first, kinds in left(scope, self.memory):
                 try:
-                    self._judge_scope(node, first, passing, item)
+                    self._judge_scope(node, first, passing, item, kinds)
                 except Exception as error:
                     self._admit(first, error)
                 self._tear_down(item, nextitem)
@@ -177,7 +177,12 @@ class Session:
         return True
 
     def _judge_scope(
-        self, node: Node, first: pytest.Item, passing: list[object], current: pytest.Item
+        self,
+        node: Node,
+        first: pytest.Item,
+        passing: list[object],
+        current: pytest.Item,
+        kinds: set[Key],
     ) -> None:
         """Rerun a test with its whole scope, which is torn down each time."""
         if not self._may_rerun(first.nodeid):
@@ -188,6 +193,8 @@ class Session:
             shown = self._rerun(first, node.parent, first.nodeid, window, passing, set(), set())
         finally:
             self._end(window)
+        if not shown:
+            self.memory.acquit(kinds, first.nodeid)
         self.verdicts.show(first, shown - {""}, current)
 
     def _roots(self) -> list[object]:

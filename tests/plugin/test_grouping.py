@@ -50,3 +50,142 @@ def test_one_reference_more_is_held_elsewhere() -> None:
     assert [id(obj) for obj in heap.held_elsewhere(ids, known)] == [local]
     del other
     assert heap.held_elsewhere(ids, known) == ()
+
+
+def test_a_test_is_not_blamed_for_what_another_leaks(judge) -> None:
+    """What a registry keeps once, or in the place of the last, is none of what it only adds to;
+    nor is what has no registry: a variable of a thread that waits."""
+    run = judge(
+        """
+        import queue, threading
+        class Job: pass
+        class Connection: pass
+        REGISTRY, CURRENT = {}, {}
+        def worker(q):
+            connection = Connection()
+            q.get()
+        def test_adds(): REGISTRY[object()] = Job()
+        def test_keeps_the_latest(): REGISTRY["latest"] = Job()
+        def test_keeps_one(): REGISTRY.setdefault("the only one", Job())
+        def test_leaves_a_thread():
+            threading.Thread(target=worker, args=(queue.Queue(),), daemon=True).start()
+        def test_sets_the_current(): CURRENT["it"] = Connection()
+        """
+    )
+    shown = {test.partition("::")[2] for leak in run.leaks for test in leak["tests"]}
+    assert shown == {"test_adds", "test_leaves_a_thread"}, run.text
+
+
+def test_a_part_of_a_leak_is_not_its_holder(judge) -> None:
+    """It would keep the leak alive once the registry is cleared."""
+    run = judge(
+        """
+        import gc, weakref
+        REGISTRY, ALIVE = {}, weakref.WeakSet()
+        class Child:
+            def __init__(self, parent): self.parent = parent
+        class Node:
+            def __init__(self): self.child = Child(self); ALIVE.add(self)
+        def test_leaks():
+            node = Node(); REGISTRY[id(node)] = node
+        def test_clears(): REGISTRY.clear()
+        def test_all_are_dead():
+            gc.collect()
+            assert not ALIVE
+        """
+    )
+    assert run.outcomes == {"passed": 3, "leaked": 1}, run.text
+
+
+def test_classes_of_different_tests_in_one_registry_are_one_leak(judge) -> None:
+    run = judge(
+        """
+        REGISTRY = {}
+        class Entry: pass
+        def test_a():
+            class Foo: pass
+            REGISTRY[Foo] = Entry()
+        def test_b():
+            class Bar: pass
+            REGISTRY[Bar] = Entry()
+        """
+    )
+    (leak,) = run.leaks
+    assert len(leak["tests"]) == 2, run.text
+
+
+def test_a_list_in_a_leak_is_no_reason_to_suspect_another(judge) -> None:
+    """Nor is what replaces its like at the same addresses, and can't be weakly referenced."""
+    run = judge(
+        """
+        from typing import NamedTuple
+        class Actions(NamedTuple): calls: list
+        class Thing:
+            def __init__(self): self.parts = Actions([self.__init__])
+        KEPT, SLOT, TABLE = [], {}, {}
+        def test_it():
+            KEPT.append(Thing())
+            SLOT["previous"] = SLOT.get("latest")
+            SLOT["latest"] = [test_it]
+            TABLE.clear()
+            TABLE.update({number: Thing() for number in range(5)})
+        """
+    )
+    (leak,) = run.leaks
+    assert "KEPT" in leak["summary"], run.text
+
+
+def test_an_idle_callback_does_not_hide_a_leak_beside_it(judge) -> None:
+    """Both are in one list in C, which the plugin knows by then."""
+    run = judge(
+        """
+        import os
+        class Session:
+            def child(self): pass
+        def test_plain(): os.register_at_fork(after_in_child=lambda: None)
+        def test_session(): os.register_at_fork(after_in_child=Session().child)
+        """
+    )
+    (leak,) = run.leaks
+    assert leak["tests"].keys() == {"test_it.py::test_session"}, run.text
+
+
+def test_a_memo_that_is_cleared_before_it_is_filled_is_none(judge) -> None:
+    """Another test lets go of the exception in it."""
+    run = judge(
+        """
+        MEMO = {}
+        class ParseError(Exception): pass
+        def parse(text):
+            MEMO.clear()
+            if text == "fine": return
+            error = MEMO[0] = ParseError(text)
+            raise error
+        def test_before(): parse("fine")
+        def test_parse():
+            try: parse("x")
+            except ParseError: pass
+        """
+    )
+    assert run.leaks == [], run.text
+
+
+def test_what_hangs_on_a_harmless_kind_is_one_leak_with_it(judge) -> None:
+    """Of a kind that many tests leave in a cache, one is leaked with its parts."""
+    run = judge(
+        """
+        import functools, pytest
+        class Part: pass
+        class Rule: pass
+        @functools.lru_cache(maxsize=100)
+        def cached(number): return Rule()
+        KEPT = []
+        @pytest.mark.parametrize("number", range(30))
+        def test_cached(number): cached(number)
+        def test_leaks():
+            rule = Rule(); rule.part = Part()
+            KEPT.append(rule)
+        """
+    )
+    (leak,) = run.leaks
+    assert leak["type"] == "test_it.Rule", run.text

@@ -737,12 +737,12 @@ def test_the_number_of_reruns_can_be_set(judge, pytester) -> None:
 
 
 def test_a_leak_of_another_thread_that_lets_go_is_none(judge) -> None:
-    """Threads get half a second."""
+    """Threads get three seconds."""
     run = judge(
         """
         import threading, time
         class Widget: pass
-        def hold(widget): time.sleep(0.2)
+        def hold(widget): time.sleep(0.8)
         def test_it():
             threading.Thread(target=hold, args=[Widget()]).start()
         """

@@ -246,6 +246,25 @@ def test_other_peoples_plugins(judge, plugin_name: str, body: str) -> None:
 
 
 @pytest.mark.usefixtures("judges")
+def test_a_tracer_of_coverage_is_none_of_the_program(judge) -> None:
+    """It has one for each thread, and the collector can't see into those that are written in C."""
+    pytest.importorskip("pytest_cov")
+    run = judge(
+        """
+        import threading
+        class Widget: pass
+        KEPT = []
+        def in_a_thread(function):
+            thread = threading.Thread(target=function); thread.start(); thread.join()
+        def test_is_fine(): in_a_thread(lambda: None)
+        def test_leaks(): in_a_thread(lambda: KEPT.append(Widget()))
+        """,
+        "--cov=.",
+    )
+    assert [leak["type"] for leak in run.leaks] == ["test_it.Widget"], run.text
+
+
+@pytest.mark.usefixtures("judges")
 def test_no_code_of_the_objects_runs(judge) -> None:
     """A proxy may raise for its class, equality, hash, truth and repr; its class for the same."""
     run = judge(

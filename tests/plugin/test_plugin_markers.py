@@ -144,3 +144,21 @@ def test_expected_leaks_are_reported_and_do_not_fail(judge) -> None:
     assert "reason: a registry by design" in run.text
     assert "leaks no longer: its marker leaks(reason='mended by now') can go" in run.text
     assert run.data["mended"] == {"test_it.py::test_mended": "mended by now"}
+
+
+@pytest.mark.usefixtures("judges")
+def test_a_marker_leaks_without_a_reason_is_the_suites_own(judge) -> None:
+    run = judge(
+        """
+        import pytest
+        class Widget: pass
+        KEPT = []
+        @pytest.mark.leaks
+        def test_it(): KEPT.append(Widget())
+        @pytest.mark.leaks
+        def test_is_fine(): pass
+        """
+    )
+    (leak,) = run.leaks
+    assert leak["status"] == "new"
+    assert run.data["mended"] == {}

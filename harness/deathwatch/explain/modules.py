@@ -50,7 +50,17 @@ class Root(NamedTuple):
 
 _SITES = ("site-packages", "dist-packages")
 _STDLIB = os.path.dirname(os.__file__) + os.sep
-RUNNERS = ("deathwatch", "pytest_deathwatch", "pytest", "_pytest", "pluggy", "xdist", "execnet")
+RUNNERS = (
+    "deathwatch",
+    "pytest_deathwatch",
+    "pytest",
+    "_pytest",
+    "pluggy",
+    "xdist",
+    "execnet",
+    "coverage",
+    "pytest_cov",
+)
 """Packages whose modules and calls are there for the test alone."""
 
 
