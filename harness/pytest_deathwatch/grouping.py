@@ -126,9 +126,7 @@ def _telling(obj: object) -> int:
     return 2 if is_container(obj) else 1
 
 
-def representatives(
-    heap: Heap, kinds: set[Key], grown: set[Key], bounds: Bounds
-) -> list[object]:
+def representatives(heap: Heap, kinds: set[Key], grown: set[Key], bounds: Bounds) -> list[object]:
     """Return one object to explain for each kind of outermost object, out of bounds if possible.
 
     Outermost among all that has grown, of which `kinds` are to be explained.

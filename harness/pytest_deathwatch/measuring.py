@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import ref
 
 import pytest
@@ -80,7 +80,7 @@ class Evidence:
 
     @property
     def growing(self) -> set[Key]:
-        """Those that are a leak: a list, a cell or the like in one is no reason to suspect others."""
+        """Those that are a leak: a list or a cell in one is no reason to suspect others."""
         alone = judging.growing(self.alone)
         return {kind for kind in self.grown if not is_builtin(kind) or kind in alone}
 
@@ -250,7 +250,7 @@ class Measurement:
             if mark not in evidence.described:
                 evidence.described[mark] = cycles.finding_of(mark, found[mark], heap, item.nodeid)
 
-    def run_another(self, item: pytest.Item, other: pytest.Item, evidence: Evidence) -> None:
+    def run_another(self, other: pytest.Item, stay: Any, evidence: Evidence) -> None:
         """Find out whether another test lets go of the exceptions that every rerun leaves anew: a
         memo that is cleared before it is filled keeps no more than the latest, and not for long.
 
@@ -269,12 +269,12 @@ class Measurement:
         evidence.reruns += 1
         self._window.mine.append(watched)
         with self._window.lent():
-            self._reruns.rerun(other, item.parent)
+            self._reruns.rerun(other, stay)
         self._window.settle()
         evidence.let_go = {
             kind for kind, refs in watched.items() if any(wr() is None for wr in refs)
         }
-        self._meet(item, evidence, len(evidence.samples))
+        self._meet(other, evidence, len(evidence.samples))
 
     def _look(self, item: pytest.Item, evidence: Evidence) -> None:
         """Count what is alive of all reruns, and what the latest has added."""

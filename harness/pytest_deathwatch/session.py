@@ -27,7 +27,6 @@ from .reporting import Verdicts
 from .rerunning import Reruns
 from .scopes import Scopes, left
 
-
 _PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between looks whether another thread has let go of what looks like a leak."""
 
@@ -294,7 +293,7 @@ class Session:
         self.memory.learn(leaks, grown, item.nodeid)
         return leaks - grown
 
-    def _rerun_once(self, item: pytest.Item, window: Window) -> bool:
+    def _rerun_once(self, item: Any, window: Window) -> bool:
         """Rerun a test, and tell whether it passed."""
         self.findings.reruns += 1
         with self.budget.rerunning(), window.lent():
@@ -332,9 +331,9 @@ class Session:
         with self.budget.rerunning():
             evidence = measurement.measure(item, stay, self.times, suspects, marks, self._is_news)
             other = self._previous
-            if other is not None and other is not item and other.parent is item.parent is stay:
-                if evidence.replaced and not evidence.problem:
-                    measurement.run_another(item, other, evidence)
+            is_beside = other is not None and other is not item and other.parent is item.parent
+            if other and is_beside and stay is item.parent and evidence.replaced:
+                measurement.run_another(other, stay, evidence)
         self.findings.reruns += evidence.reruns
         try:
             if evidence.problem:

@@ -52,12 +52,12 @@ def test_a_leak_is_found_though_the_test_asks_for_the_heap(judge, asks: str) -> 
         class Late: pass
         class Own:
             def __init__(self): self.me = self
-        KEPT = []
+        KEPT, ALSO = [], []
         def test_leaks():
             own = Own()
             KEPT.append(Early())
             {asks}
-            KEPT.append(Late())
+            ALSO.append(Late())
         def test_is_fine():
             own = Own()
             {asks}
