@@ -179,8 +179,19 @@ def holders_of(objs: list[object], young: Collection[int]) -> list[object | None
         for each in gc.get_referrers(*asked)
         if id(each) not in mine and (is_container(each) or hasattr(type(each), "__dict__"))
     ]
+    holders = [each for each in holders if not _is_of_young(each, young)]
     held = [set(map(id, referents(each))) for each in holders]
     return [
         next((each for each, ids in zip(holders, held, strict=True) if id(obj) in ids), None)
         for obj in objs
     ]
+
+
+def _is_of_young(holder: object, young: Collection[int]) -> bool:
+    """Tell whether this is the `__dict__` of a young object, which was made when it was asked for:
+    CPython 3.13 and later have none before."""
+    from deathwatch.explain.names import instance_dict
+
+    return type(holder) is dict and any(
+        id(owner) in young and instance_dict(owner) is holder for owner in gc.get_referrers(holder)
+    )
