@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
 
 _SHARE = 50
 """How many times as long as the last collection of the whole heap took the next one is waited for:
@@ -20,15 +16,15 @@ _GROWTH = 1.1
 class Collecting:
     """Collects between tests, as the interpreter would have done meanwhile.
 
-    By time and by size, and not by the number of objects: one may hold a megabyte. On Windows by
-    time alone.
+    By time and by size, and not by the number of objects: one may hold a megabyte. Elsewhere than
+    on Linux by time alone.
     """
 
     def __init__(self) -> None:
         self.left = 0
         """Objects that tests have left since, and that may be garbage by now."""
         self._due = 0.0
-        self._peak = 0
+        self._size = 0
 
     def between_tests(self) -> None:
         """Collect where that is due, and there is anything that it could free.
@@ -38,13 +34,22 @@ class Collecting:
         if not self.left or not (gc.isenabled() and gc.get_threshold()[0]):
             return
         began = time.perf_counter()
-        if began < self._due and _peak() <= self._peak * _GROWTH:
+        if began < self._due and _resident() <= self._size * _GROWTH:
             return
         gc.collect()
         ended = time.perf_counter()
-        self.left, self._due, self._peak = 0, ended + _SHARE * (ended - began), _peak()
+        self.left, self._due, self._size = 0, ended + _SHARE * (ended - began), _resident()
 
 
-def _peak() -> int:
-    """Return the most memory that the process ever had, in the unit of the system."""
-    return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _resident() -> int:
+    """Return how many pages of the process are in memory, 0 where that can't be told.
+
+    The highest ever (`getrusage`) is no help: a process starts with that of the one it came from.
+    """
+    if sys.platform != "linux":
+        return 0
+    try:
+        with open("/proc/self/statm", "rb") as numbers:
+            return int(numbers.read().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0

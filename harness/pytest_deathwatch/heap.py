@@ -18,7 +18,6 @@ import pytest
 from deathwatch.referents import referents
 
 from .findings import printable
-from .thawing import lending
 
 Key = tuple[str, ...]
 """What kind of object: equal for equal kinds in every run of a test, also of classes and
@@ -233,19 +232,8 @@ class Window:
         """Forget what is new so far."""
         self._snapshot.restart()
 
-    @contextmanager
-    def lent(self) -> Iterator[None]:
-        """Run the program: as soon as it asks for the heap, it gets all of it."""
-        with lending(self._snapshot):
-            yield
-
     def garbage(self) -> list[object]:
-        """Collect, and return what only a collection could free; finalizers have run.
-
-        `settle` must follow.
-        """
-        if self._snapshot.carries(is_foreign):
-            self._snapshot.thaw()
+        """Collect, and return what only a collection could free; finalizers have run."""
         before = len(gc.garbage)
         with _debugging(gc.DEBUG_SAVEALL):
             gc.collect()
@@ -255,22 +243,16 @@ class Window:
 
     def settle(self) -> bool:
         """Collect until nothing more is found, and tell whether anything was."""
-        if self._snapshot.carries(is_foreign):
-            self._snapshot.thaw()
         with _debugging(0):
             found = gc.collect()
             if found:
                 # No loop here: see `tests/harness/test_bytecode.py`.
                 any(not gc.collect() for _ in range(_PASSES))
-        self._snapshot.refreeze()
-        return bool(found)
+            return bool(found)
 
     def made(self) -> list[object]:
-        """Return what is new.
-
-        Raises `RuntimeError` where the test froze or unfroze the heap.
-        """
-        return self._snapshot.new()
+        """Return what is new, or all there is where the test unfroze the heap."""
+        return gc.get_objects() if self._snapshot.freezes else self._snapshot.new()
 
     def survivors(self, item: pytest.Item, passing: Collection[object] = ()) -> list[object]:
         """Return what is new and neither the runner's own nor held by it alone.

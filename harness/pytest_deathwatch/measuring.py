@@ -208,8 +208,7 @@ class Measurement:
             evidence.reruns += 1
             evidence.clear()
             began = time.perf_counter()
-            with self._window.lent():
-                evidence.problem = self._reruns.rerun(item, stay)
+            evidence.problem = self._reruns.rerun(item, stay)
             if evidence.problem:
                 return evidence
             took = time.perf_counter() - began
@@ -268,8 +267,7 @@ class Measurement:
         evidence.clear()
         evidence.reruns += 1
         self._window.mine.append(watched)
-        with self._window.lent():
-            self._reruns.rerun(other, stay)
+        self._reruns.rerun(other, stay)
         self._window.settle()
         evidence.let_go = {
             kind for kind, refs in watched.items() if any(wr() is None for wr in refs)

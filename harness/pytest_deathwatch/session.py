@@ -62,8 +62,7 @@ class Session:
         self._clean = True
         started = time.perf_counter()
         try:
-            with window.lent():
-                result = yield
+            result = yield
             began = time.perf_counter()
             self.budget.tests += began - started
             # the wrappers' generators are passing: pluggy's frame above holds them
@@ -296,7 +295,7 @@ class Session:
     def _rerun_once(self, item: Any, window: Window) -> bool:
         """Rerun a test, and tell whether it passed."""
         self.findings.reruns += 1
-        with self.budget.rerunning(), window.lent():
+        with self.budget.rerunning():
             problem = self.reruns.rerun(item, item.parent)
         if problem:
             self.findings.unjudged[item.nodeid] = printable(f"a rerun {problem}")
@@ -419,50 +418,65 @@ class Session:
         # Only locals hold the known holders meanwhile: those count for nothing, where the plugin's
         # attributes would be the way to what C code alone holds else.
         known, self.memory.leaks = self.memory.leaks, []
+        # one holder, one leak: the key of a registry and its value go together
+        found = {id(leak.holder): leak.fingerprint for leak in known if leak.is_of(shown)}
         try:
-            # one holder, one leak: the key of a registry and its value go together
-            found = {id(leak.holder): leak.fingerprint for leak in known if leak.is_of(shown)}
-            holders = holders_of(leaking, young) if leaking else []
-            places = [
-                id(obj if holder is None else holder)
-                for obj, holder in zip(leaking, holders, strict=True)
-            ]
-            if not COUNTED:  # a list that C holds would seem to be held by ours alone
-                holders = []
-            for rest in (leaking, hanging, places, holders):
-                rest.reverse()
-            while leaking:
-                obj, what, place = leaking.pop(), hanging.pop(), places.pop()
-                others = set(found.values()) - {""}
-                may_be_part = bool(others) and not what.foreign
-                if may_be_part and holders and holders[-1] is None and _is_alone():
-                    # No other object holds it, nor a variable out of sight: to search the whole
-                    # heap for a path takes a second where there are half a million objects.
-                    found.setdefault(place, min(others))
-                finding = watched = None
-                if place not in found:
-                    finding, may_pass = grouping.finding_of(
-                        obj, what, name, evidence.per_run(key(obj)), bounds
-                    )
-                    if may_pass and finding and finding.fingerprint not in self.findings.groups:
-                        watched = _weakly(obj)
-                holder = holders.pop() if holders else None
-                if watched is not None:
-                    obj = holder = None  # the holder may be the thread's, and live with ours
-                    obj = _patiently(watched)
-                    if obj is None:
-                        continue
-                if place not in found:
-                    found[place] = self._add(finding, may_be_part, others, evidence.haste)
-                if watched is not None or not COUNTED:
-                    holder = holders_of([obj, *leaking], young)[0]
-                known.append(Leak(found[place], obj, holder))
-                del obj, holder
+            self._explain_each(name, leaking, hanging, bounds, evidence, young, known, found)
         finally:
             self.memory.leaks = known
         fingerprints = set(found.values()) - {""}
         self.memory.learn(fingerprints, fingerprints, name)
         return fingerprints
+
+    def _explain_each(
+        self,
+        name: str,
+        leaking: list[object],
+        hanging: list[grouping.Hanging],
+        bounds: grouping.Bounds,
+        evidence: Evidence,
+        young: set[int],
+        known: list[Leak],
+        found: dict[int, str],
+    ) -> None:
+        """Add to the known leaks, and to the fingerprints by what holds them: no loop in the `try`
+        (`tests/harness/test_bytecode.py`)."""
+        holders = holders_of(leaking, young) if leaking else []
+        places = [
+            id(obj if holder is None else holder)
+            for obj, holder in zip(leaking, holders, strict=True)
+        ]
+        if not COUNTED:  # a list that C holds would seem to be held by ours alone
+            holders = []
+        for rest in (leaking, hanging, places, holders):
+            rest.reverse()
+        while leaking:
+            obj, what, place = leaking.pop(), hanging.pop(), places.pop()
+            others = set(found.values()) - {""}
+            may_be_part = bool(others) and not what.foreign
+            if may_be_part and holders and holders[-1] is None and _is_alone():
+                # No other object holds it, nor a variable out of sight: to search the whole
+                # heap for a path takes a second where there are half a million objects.
+                found.setdefault(place, min(others))
+            finding = watched = None
+            if place not in found:
+                finding, may_pass = grouping.finding_of(
+                    obj, what, name, evidence.per_run(key(obj)), bounds
+                )
+                if may_pass and finding and finding.fingerprint not in self.findings.groups:
+                    watched = _weakly(obj)
+            holder = holders.pop() if holders else None
+            if watched is not None:
+                obj = holder = None  # the holder may be the thread's, and live with ours
+                obj = _patiently(watched)
+                if obj is None:
+                    continue
+            if place not in found:
+                found[place] = self._add(finding, may_be_part, others, evidence.haste)
+            if watched is not None or not COUNTED:
+                holder = holders_of([obj, *leaking], young)[0]
+            known.append(Leak(found[place], obj, holder))
+            del obj, holder
 
     def _add(self, finding: Finding | None, may_be_part: bool, others: set[str], note: str) -> str:
         """Add a finding; return its fingerprint, or "" for what only the runner holds.
