@@ -252,8 +252,12 @@ def finding_of(
     retention = replace(retention, paths=paths)
     data = retention.to_dict()
     path = str(paths[0]) if paths else str(retention.verdict)
-    # a variable or a task of another thread's, or what its call in C holds
-    may_pass = threading.active_count() > 1 and (not paths or paths[0].kind in ("named", "unseen"))
+    # the thread itself, a variable or a task of its own, or what its call in C holds
+    may_pass = threading.active_count() > 1 and (
+        not paths
+        or paths[0].kind in ("named", "unseen")
+        or str(paths[0]).startswith("threading._active")
+    )
     finding = Finding(
         kind="leak",
         fingerprint=retention.fingerprint,

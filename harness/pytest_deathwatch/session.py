@@ -475,7 +475,8 @@ class Session:
                 found[place] = self._add(finding, may_be_part, others, evidence.haste)
             if watched is not None or not COUNTED:
                 holder = holders_of([obj, *leaking], young)[0]
-            known.append(Leak(found[place], obj, holder))
+            if found[place] or holder is not None:  # what is none is none by its holder alone
+                known.append(Leak(found[place], obj, holder))
             del obj, holder
 
     def _add(self, finding: Finding | None, may_be_part: bool, others: set[str], note: str) -> str:
