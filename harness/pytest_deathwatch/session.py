@@ -378,7 +378,6 @@ class Session:
         growing = evidence.growing if evidence.suspect else set()
         counts, rest = self.memory.recognise(kept)
         shown = set(counts)
-        self.memory.learn(shown, shown, name)
         heap, whole = grouping.Heap(rest), grouping.Heap([*kept, *latest])
         replaced = grouping.replaced_but_kept(latest, evidence.replaced, evidence.let_go)
         leaking = replaced[:]
@@ -403,7 +402,9 @@ class Session:
         own.clear()
         bounds.holders.clear()
         bounds.caches.clear()
-        return shown | self._explain(name, leaking, hanging, bounds, evidence, young, shown)
+        shown |= self._explain(name, leaking, hanging, bounds, evidence, young, shown)
+        self.memory.learn(shown, shown, name)
+        return shown
 
     def _explain(
         self,
@@ -424,9 +425,7 @@ class Session:
             self._explain_each(name, leaking, hanging, bounds, evidence, young, known, found)
         finally:
             self.memory.leaks = known
-        fingerprints = set(found.values()) - {""}
-        self.memory.learn(fingerprints, fingerprints, name)
-        return fingerprints
+        return set(found.values()) - {""}
 
     def _explain_each(
         self,

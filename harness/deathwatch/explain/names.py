@@ -80,9 +80,8 @@ def class_name(cls: type) -> str:
 def class_text(cls: type) -> str:
     """Return `module.qualname`, without `builtins.`."""
     module = plain(class_dict(cls).get("__module__"), "")
-    if not module and not _FLAGS.__get__(cls) & (
-        1 << 9
-    ):  # a static type keeps its module in tp_name
+    is_static = not _FLAGS.__get__(cls) & (1 << 9)
+    if not module and is_static:  # it keeps its module in tp_name
         module = plain(type.__dict__["__module__"].__get__(cls), "")
     name = class_name(cls)
     return name if module in ("", "builtins") else f"{module}.{name}"
