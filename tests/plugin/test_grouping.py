@@ -9,6 +9,8 @@ import pytest
 from deathwatch.explain.walk import COUNTED
 from pytest_deathwatch import grouping
 
+pytestmark = pytest.mark.usefixtures("judges")
+
 
 class Widget:
     pass
