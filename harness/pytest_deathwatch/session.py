@@ -17,6 +17,7 @@ import pytest
 from deathwatch.explain.walk import COUNTED
 
 from . import cycles, grouping
+from .asking import asks_for_the_heap
 from .collecting import Collecting
 from .cycles import Mark
 from .findings import Finding, Findings, printable
@@ -58,7 +59,7 @@ class Session:
         if self.reruns.active:
             return (yield)
         self.reruns.remember(item)
-        window = self._window = self._open()
+        window = self._window = self._open(item)
         self._clean = True
         started = time.perf_counter()
         try:
@@ -74,8 +75,8 @@ class Session:
             self._end(window)
         return result
 
-    def _open(self) -> Window:
-        return Window(self._roots(), self._frozen)
+    def _open(self, item: pytest.Item) -> Window:
+        return Window(self._roots(), self._frozen, may_freeze=not asks_for_the_heap(item))
 
     def _end(self, window: Window) -> None:
         window.close()
@@ -186,7 +187,7 @@ class Session:
         if not self._may_rerun(first.nodeid):
             return
         self._window = None
-        window = self._open()
+        window = self._open(first)
         try:
             shown = self._rerun(first, node.parent, first.nodeid, window, passing, set(), set())
         finally:

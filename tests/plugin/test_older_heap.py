@@ -61,3 +61,106 @@ def test_a_program_that_froze_its_heap(judge, pytester) -> None:
     (leak,) = run.leaks
     assert leak["tests"].keys() == {"test_it.py::test_leak"}, run.text
     assert "frozen: True" in run.text
+
+
+ASKING = {
+    "the test": "def test_it(): assert holders(OLD) == [HOLDER]",
+    "through a module": "def test_it(): assert helping.holders(OLD) == [HOLDER]",
+    "imported in the test": """
+def test_it():
+    from gc import get_referrers
+    assert HOLDER in get_referrers(OLD)
+""",
+    "a function in the test": """
+def test_it():
+    def look(): return [each for each in gc.get_objects() if each is OLD]
+    assert look() == [OLD]
+""",
+    "decorated": """
+def again(function):
+    @functools.wraps(function)
+    def call(): function(); function()
+    return call
+@again
+def test_it(): assert holders(OLD) == [HOLDER]
+""",
+    "a fixture": """
+@pytest.fixture
+def found(): return holders(OLD)
+def test_it(found): assert found == [HOLDER]
+""",
+    "an autouse fixture": """
+@pytest.fixture(autouse=True)
+def found():
+    yield
+    assert holders(OLD) == [HOLDER]
+def test_it(): pass
+""",
+    "a method": """
+class TestIt:
+    def test_it(self): assert holders(OLD) == [HOLDER]
+""",
+    "marked": """
+@pytest.mark.no_leaks
+def test_it(): assert holders(OLD) == [HOLDER]
+""",
+    "unittest": """
+class TestIt(unittest.TestCase):
+    def test_it(self): self.assertEqual(holders(OLD), [HOLDER])
+""",
+    "a doctest": '''
+def test_it():
+    """
+    >>> HOLDER in gc.get_referrers(OLD)
+    True
+    """
+''',
+}
+
+
+@pytest.mark.parametrize("source", ASKING.values(), ids=ASKING)
+def test_a_test_that_asks_for_the_heap_gets_it(judge, pytester, source) -> None:
+    pytester.makepyfile(
+        helping="""
+        import gc
+        def holders(obj):
+            return [each for each in gc.get_referrers(obj) if isinstance(each, list)]
+        """
+    )
+    run = judge(
+        f"""
+import functools, gc, unittest, helping, pytest
+from helping import holders
+class Old: pass
+OLD = Old()
+HOLDER = [OLD]
+{source}
+""",
+        "--doctest-modules",
+    )
+    assert set(run.outcomes) == {"passed"}, run.text
+    assert run.leaks == [], run.text
+
+
+def test_a_leak_of_a_test_that_asks_for_the_heap(judge) -> None:
+    """It is found, and what was new to the test is told from the rest; the next test is frozen."""
+    run = judge(
+        """
+        import gc
+        class Job: pass
+        class Part: pass
+        REGISTRY, MEMO = [], {}
+        def test_leaks():
+            REGISTRY.append(Job())
+            assert len(gc.get_objects()) > 4000
+        def test_keeps_one():
+            MEMO["part"] = Part()
+            assert len(gc.get_objects()) > 4000
+        def test_is_frozen():
+            assert gc.get_freeze_count() > 4000
+        """
+    )
+    assert run.outcomes == {"passed": 3, "leaked": 1}, run.text
+    (leak,) = run.leaks
+    assert leak["tests"].keys() == {"test_it.py::test_leaks"}, run.text
+    assert "Job" in leak["summary"]

@@ -20,8 +20,9 @@ class Snapshot:
     costs as much as there are new ones, and reused addresses don't matter. Garbage among older
     objects then waits for `release`. Where something is frozen already (the program's own
     freezing, or an outer snapshot), it could not be restored, so addresses are noted instead, with
-    weak references against their reuse where the objects have them. The few objects that CPython
-    3.12 itself starts with as frozen are thawed with the rest, and live on.
+    weak references against their reuse where the objects have them; so they are where `may_freeze`
+    is false. The few objects that CPython 3.12 itself starts with as frozen are thawed with the
+    rest, and live on.
 
     Freezing and unfreezing take constant time on builds with a GIL; free-threaded builds visit
     every object. Counting frozen objects visits them on every build, so it is done once, when
@@ -29,8 +30,8 @@ class Snapshot:
     is unfrozen, and a young one, which disappears when it is frozen again.
     """
 
-    def __init__(self) -> None:
-        self.freezes = _CAN_FREEZE and gc.get_freeze_count() < INTERPRETERS_OWN
+    def __init__(self, may_freeze: bool = True) -> None:
+        self.freezes = may_freeze and _CAN_FREEZE and gc.get_freeze_count() < INTERPRETERS_OWN
         self.tampered: str | None = None
         """What the program did to the frozen heap, where `new` has seen it: freeze, or unfreeze."""
         self._known: dict[int, ref[object] | None] = {}
@@ -39,7 +40,7 @@ class Snapshot:
             gc.freeze()
             self._young: list[object] = [None]
         else:
-            self._known = {id(o): _weakly(o) for o in gc.get_objects()}
+            self._known = _noted()
 
     def new(self) -> list[object]:
         """The tracked objects that were not there at the moment of the snapshot.
@@ -66,7 +67,7 @@ class Snapshot:
             gc.freeze()
             self._young = [None]
         else:
-            self._known = {id(o): _weakly(o) for o in gc.get_objects()}
+            self._known = _noted()
 
     def release(self) -> None:
         """Leave the frozen heap as it was."""
@@ -81,6 +82,11 @@ class Snapshot:
         except KeyError:
             return obj is self._known
         return wr is None or wr() is obj
+
+
+def _noted() -> dict[int, ref[object] | None]:
+    known = {id(o): _weakly(o) for o in gc.get_objects()}
+    return known | {id(wr): None for wr in known.values()}
 
 
 def _without(objects: list[object], one: object) -> list[object]:
