@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .fixture import Deathwatch
 
 RERUNS = 3
+BUDGET = 10
 
 _MARKERS = (
     "no_leaks(*types): the test fails when instances made in it survive it: of these types, or of"
@@ -29,6 +30,7 @@ _MARKERS = (
 _INI: tuple[tuple[str, Any, Any, str], ...] = (
     ("deathwatch", "bool", False, "judge every test, like --deathwatch."),
     ("deathwatch_reruns", "string", "", f"like --deathwatch-reruns ({RERUNS})."),
+    ("deathwatch_budget", "string", "", f"like --deathwatch-budget ({BUDGET})."),
     ("deathwatch_cycles", "string", "", "like --deathwatch-cycles (report)."),
     ("deathwatch_baseline", "string", "", "like --deathwatch-baseline; relative to the rootdir."),
     (
@@ -64,6 +66,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " these alone, a dict of numbers say.",
     )
     group.addoption(
+        "--deathwatch-budget",
+        type=int,
+        metavar="PERCENT",
+        help="how much longer reruns may make the run: so many percent of what the tests took, and"
+        f" ten seconds (default: {BUDGET}). Tests whose reruns don't fit in are listed as not"
+        " judged.",
+    )
+    group.addoption(
         "--deathwatch-cycles",
         choices=["report", "fail", "ignore"],
         help="what to do about objects that die only when the collector runs, made again by"
@@ -94,15 +104,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
-    asked = ("update", "baseline", "report", "reruns", "cycles")
+    asked = ("update", "baseline", "report", "reruns", "budget", "cycles")
     if (
         config.getoption("--deathwatch")
         or config.getini("deathwatch")
-        or any(config.getoption(f"--deathwatch-{name}") for name in asked)
+        or any(_is_given(config.getoption(f"--deathwatch-{name}")) for name in asked)
     ):
         from . import configuring
 
         configuring.configure(config)
+
+
+def _is_given(value: object) -> bool:
+    """Tell whether an option was given: 0 is a value."""
+    return value is not None and value is not False
 
 
 @pytest.hookimpl(wrapper=True)

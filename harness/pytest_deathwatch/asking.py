@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +14,9 @@ from .heap import NOT_FOREIGN
 _ASKS = frozenset({"get_objects", "get_referrers"})
 _HOPS = 3
 """Calls from a test or fixture to the function that asks: it, its helper, and that one's."""
+_HYPOTHESIS = "_hypothesis_pytestplugin"
+"""Its plugin loads Hypothesis in a run of pytest inside of a test, and that asks for the referrers
+of the random generators that are registered with it (`hypothesis.register_random`)."""
 
 _known: WeakKeyDictionary[types.FunctionType, bool] = WeakKeyDictionary()
 
@@ -26,8 +30,11 @@ def asks_for_the_heap(item: Any) -> bool:
     if hasattr(item, "dtest"):
         return any(name in each.source for each in item.dtest.examples for name in _ASKS)
     info = getattr(item, "_fixtureinfo", None)
-    given = getattr(info, "name2fixturedefs", {}).values()
-    asked = [getattr(item, "obj", None), *(each.func for fixtures in given for each in fixtures)]
+    fixtures = getattr(info, "name2fixturedefs", {})
+    if "pytester" in fixtures and _HYPOTHESIS in sys.modules:
+        return True
+    given = fixtures.values()
+    asked = [getattr(item, "obj", None), *(each.func for same in given for each in same)]
     return any(_asks(function) for each in asked for function in _functions(each))
 
 

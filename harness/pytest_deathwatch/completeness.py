@@ -52,11 +52,12 @@ class Completeness:
             return f"worker {', '.join(self.lost)} ended without its findings"
         return None
 
-    def narrowed(self, session: pytest.Session) -> str | None:
-        """Say why leaks that were not shown may still be there; None after a whole run."""
-        return next(self._narrowings(session), None)
+    def narrowed(self, session: pytest.Session, unjudged: int) -> str | None:
+        """Say why leaks that were not shown may still be there; None after a whole run, in which
+        no test was left unjudged."""
+        return next(self._narrowings(session, unjudged), None)
 
-    def _narrowings(self, session: pytest.Session) -> Iterator[str]:
+    def _narrowings(self, session: pytest.Session, unjudged: int) -> Iterator[str]:
         for name, option in _NARROWING.items():
             if getattr(self._config.option, name, None):
                 yield f"the run was narrowed by {option}"
@@ -68,6 +69,8 @@ class Completeness:
             yield "the run was narrowed to some paths"
         if session.testsfailed:
             yield "tests failed, and those are not judged"
+        if unjudged:
+            yield f"{unjudged} tests could not be judged"
 
 
 def _covers_all(config: pytest.Config) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from . import RERUNS, baseline, known
+from . import BUDGET, RERUNS, baseline, known
 from .ending import Ending
 from .findings import Findings
 from .reporting import Terminal, Verdicts
@@ -51,7 +51,7 @@ def configure(config: pytest.Config) -> None:
             " don't die by reference counts"
         )
     elif not _distributes(config):
-        session = Session(config, _reruns(config), verdicts)
+        session = Session(config, _reruns(config), _budget(config), verdicts)
         config.pluginmanager.register(session, "deathwatch-session")
     ending = Ending(config, verdicts, terminal, path, entries is None or update, report)
     config.pluginmanager.register(ending, "deathwatch-ending")
@@ -73,18 +73,30 @@ def _path(config: pytest.Config, name: str) -> Path | None:
     return None
 
 
+def _number(config: pytest.Config, name: str, default: int) -> int:
+    given = config.getoption(f"--deathwatch-{name}")
+    if given is not None:
+        return int(given)
+    setting = config.getini(f"deathwatch_{name}") or str(default)
+    if not setting.isdecimal():
+        raise pytest.UsageError(f"deathwatch_{name}: {setting!r} is not a number")
+    return int(setting)
+
+
 def _reruns(config: pytest.Config) -> int:
-    given = config.getoption("--deathwatch-reruns")
-    if given is None:
-        setting = config.getini("deathwatch_reruns") or str(RERUNS)
-        if not setting.isdecimal():
-            raise pytest.UsageError(f"deathwatch_reruns: {setting!r} is not a number")
-        given = int(setting)
+    given = _number(config, "reruns", RERUNS)
     if given < 2:
         raise pytest.UsageError(
             f"--deathwatch-reruns={given}: growth can't be told from fewer than 2 reruns"
         )
-    return int(given)
+    return given
+
+
+def _budget(config: pytest.Config) -> int:
+    given = _number(config, "budget", BUDGET)
+    if given < 0:
+        raise pytest.UsageError(f"--deathwatch-budget={given}: give a percentage, 0 or more")
+    return given
 
 
 def _cycles(config: pytest.Config) -> str:

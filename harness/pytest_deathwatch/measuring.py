@@ -29,19 +29,34 @@ _SLOW = 1.0
 """Seconds that one rerun may take, before a test is rerun only as often as decides."""
 _MANY = 20_000
 """Survivors of one rerun, of which the same holds: each is counted again after every rerun."""
-_FREE = 60.0
-"""Seconds that all reruns together may take beyond what the tests themselves took."""
+_FREE = 10.0
+"""Seconds that all reruns together may take beyond their share of what the tests took."""
+_FEWEST = 2
+"""Reruns that decide."""
 
 
 class Budget:
-    """What reruns may cost: at most as much as the tests did, and a minute."""
+    """What reruns may cost: some percent of what the tests themselves took, and ten seconds.
 
-    def __init__(self) -> None:
-        self.tests = 0.0
-        self.reruns = 0.0
+    A test is rerun where the fewest reruns that decide are likely to fit in: the light ones still
+    are when the heavy ones no longer can be.
+    """
 
-    def is_spent(self) -> bool:
-        return self.reruns > _FREE + self.tests
+    def __init__(self, percent: int) -> None:
+        self.percent = percent
+        self._tests = 0.0
+        self._reruns = 0.0
+        self._latest = 0.0
+
+    def ran(self, seconds: float) -> None:
+        """Note what a test took."""
+        self._tests += seconds
+        self._latest = seconds
+
+    def allows(self) -> bool:
+        """Tell whether the latest test may be rerun."""
+        allowed = _FREE + self.percent / 100 * self._tests
+        return self._reruns + _FEWEST * self._latest <= allowed
 
     @contextmanager
     def rerunning(self) -> Iterator[None]:
@@ -49,7 +64,7 @@ class Budget:
         try:
             yield
         finally:
-            self.reruns += time.perf_counter() - began
+            self._reruns += time.perf_counter() - began
 
 
 @dataclass

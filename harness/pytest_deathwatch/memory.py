@@ -67,6 +67,8 @@ class Memory:
         self.tells: dict[frozenset[Key], bool] = {frozenset(): True}
         # What the first test that made these kinds had in cycles, before anything was collected.
         self.foreseen: dict[frozenset[Key], set[Mark]] = {}
+        # How much more often these had all died in the collection than not: a rerun had to tell.
+        self.foresight = 0
         self.caches: WeakSet[Any] = WeakSet()  # `lru_cache`s that excused something
 
     def forget_fixtures(self) -> None:

@@ -77,7 +77,7 @@ class Verdicts:
             leaks += finding.kind == "leak"
             if reason is None and self.status(finding) == "new":
                 news.append(finding.summary)
-        if reason is not None and not leaks:
+        if reason is not None and not leaks and item.nodeid not in self.findings.unjudged:
             self.findings.mended[item.nodeid] = reason
         if news and item is not current and hasattr(item.config, "workerinput"):
             self.late.append((item.nodeid, item.location, news))

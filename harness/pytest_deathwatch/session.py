@@ -35,7 +35,7 @@ _PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 class Session:
     """The hooks of `--deathwatch`."""
 
-    def __init__(self, config: pytest.Config, times: int, verdicts: Verdicts) -> None:
+    def __init__(self, config: pytest.Config, times: int, percent: int, verdicts: Verdicts) -> None:
         self.config = config
         self.times = times
         self.verdicts = verdicts
@@ -43,7 +43,7 @@ class Session:
         self.memory = Memory()
         self.reruns = Reruns()
         self.scopes = Scopes()
-        self.budget = Budget()
+        self.budget = Budget(percent)
         self.collecting = Collecting()
         self._window: Window | None = None
         self._clean = False
@@ -65,7 +65,7 @@ class Session:
         try:
             result = yield
             began = time.perf_counter()
-            self.budget.tests += began - started
+            self.budget.ran(began - started)
             # the wrappers' generators are passing: pluggy's frame above holds them
             above = sys._getframe(1).f_locals
             self._judge(item, nextitem, window, [above, *above.values()])
@@ -150,27 +150,31 @@ class Session:
         known, news = self.memory.known(marks or set())
         shown = self.memory.shown(counts, item.nodeid) | known
         is_new = bool(suspects or news or marks is None)
-        if not is_new and self.budget.is_spent():
+        if not is_new and not self.budget.allows():
             doubtful.clear()
         if (is_new or doubtful) and self._may_rerun(item.nodeid):
             try:
-                if doubtful:
-                    shown -= self._not_grown(item, window, passing, doubtful, counts)
-                if marks is None:
-                    known, news = self.memory.known(self._look_again(item, window))
-                    shown |= known
-                if suspects or news:
-                    shown |= self._rerun(
-                        item, item.parent, item.nodeid, window, passing, suspects, news
-                    )
+                with self.budget.rerunning():
+                    if doubtful:
+                        shown -= self._not_grown(item, window, passing, doubtful, counts)
+                    if marks is None:
+                        known, news = self.memory.known(self._look_again(item, window))
+                        shown |= known
+                    if suspects or news:
+                        shown |= self._rerun(
+                            item, item.parent, item.nodeid, window, passing, suspects, news
+                        )
             finally:
                 self._tear_down(item, nextitem)
         self._previous = item
         self.verdicts.show(item, shown - {""}, item)
 
     def _may_rerun(self, name: str) -> bool:
-        if self.budget.is_spent():
-            self.findings.unjudged[name] = "reruns have taken longer than the tests, and a minute"
+        if not self.budget.allows():
+            self.findings.unjudged[name] = (
+                f"reruns would take more than {self.budget.percent} % of the tests' time, and ten"
+                " seconds (--deathwatch-budget)"
+            )
             return False
         self.findings.rerun += 1
         return True
@@ -189,7 +193,8 @@ class Session:
         self._window = None
         window = self._open(first)
         try:
-            shown = self._rerun(first, node.parent, first.nodeid, window, passing, set(), set())
+            with self.budget.rerunning():
+                shown = self._rerun(first, node.parent, first.nodeid, window, passing, set(), set())
         finally:
             self._end(window)
         if not shown:
@@ -225,10 +230,12 @@ class Session:
         is_first = made not in tells and made not in foreseen
         marks = self._foresee_cycles(objs) if is_first else None
         objs.clear()
-        if marks is not None:
+        if marks is not None and (not marks or self.memory.foresight >= 0):
             foreseen[made] = marks
             window.mine.append(marks)  # else the test would have left it
-            return self._gone(marks, made, window)
+            gone = self._gone(marks, made, window)
+            self.memory.foresight += 0 if marks == set() else 1 if gone is not None else -1
+            return gone
         if tells.get(made):
             if not window.settle():
                 return set()
@@ -296,8 +303,7 @@ class Session:
     def _rerun_once(self, item: Any, window: Window) -> bool:
         """Rerun a test, and tell whether it passed."""
         self.findings.reruns += 1
-        with self.budget.rerunning():
-            problem = self.reruns.rerun(item, item.parent)
+        problem = self.reruns.rerun(item, item.parent)
         if problem:
             self.findings.unjudged[item.nodeid] = printable(f"a rerun {problem}")
         return not problem
@@ -328,12 +334,11 @@ class Session:
     ) -> set[str]:
         """Rerun a test, and return the fingerprints of the leaks and cycles that it shows."""
         measurement = Measurement(self.reruns, window, passing)
-        with self.budget.rerunning():
-            evidence = measurement.measure(item, stay, self.times, suspects, marks, self._is_news)
-            other = self._previous
-            is_beside = other is not None and other is not item and other.parent is item.parent
-            if other and is_beside and stay is item.parent and evidence.replaced:
-                measurement.run_another(other, stay, evidence)
+        evidence = measurement.measure(item, stay, self.times, suspects, marks, self._is_news)
+        other = self._previous
+        is_beside = other is not None and other is not item and other.parent is item.parent
+        if other and is_beside and stay is item.parent and evidence.replaced:
+            measurement.run_another(other, stay, evidence)
         self.findings.reruns += evidence.reruns
         try:
             if evidence.problem:

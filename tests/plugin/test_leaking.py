@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 
@@ -797,12 +798,44 @@ def test_what_is_dear_is_rerun_twice(judge) -> None:
 
 
 def test_reruns_have_a_budget() -> None:
-    """They may take as long as the tests did, and a minute; no test is rerun after that."""
-    budget = Budget()
-    budget.tests, budget.reruns = 100.0, 159.0
-    assert not budget.is_spent()
-    budget.reruns = 161.0
-    assert budget.is_spent()
+    """They may take their share of what the tests took, and ten seconds: a heavy one stays out."""
+    budget = Budget(10)
+    budget.ran(100.0)
+    assert not budget.allows(), "two reruns would take 200 s of 20"
+    budget.ran(7.0)
+    assert budget.allows()
+    budget.ran(11.0)
+    assert not budget.allows()
+    budget.ran(0.0)
+    with budget.rerunning():
+        time.sleep(0.01)
+    assert budget.allows()
+
+
+def test_what_does_not_fit_in_the_budget_is_said(judge, pytester) -> None:
+    """Such a test is not judged; a baseline keeps what it didn't show, and its marker may stay."""
+    pytester.makefile(".txt", base="0123456789abcdef  Job held by it\n")
+    pytester.makeconftest("from pytest_deathwatch import measuring; measuring._FREE = 0.0")
+    run = judge(
+        """
+        import pytest
+        class Job: pass
+        JOBS = []
+        def test_leaks(): JOBS.append(Job())
+        @pytest.mark.leaks(reason="known")
+        def test_leaks_too(): JOBS.append(Job())
+        """,
+        "--deathwatch-budget=0",
+        "--deathwatch-baseline=base.txt",
+        "--deathwatch-update",
+    )
+    assert run.leaks == [], run.text
+    assert "reruns would take more than 0 % of the tests' time" in run.text
+    assert "leaks no longer" not in run.text
+    assert "0123456789abcdef" in (pytester.path / "base.txt").read_text()
+    bad = judge(LEAKS, "--deathwatch-budget=-1")
+    assert bad.ret == 4
+    assert "give a percentage" in bad.errors
 
 
 def test_odd_classes_are_judged(judge) -> None:
