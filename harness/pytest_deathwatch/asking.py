@@ -1,4 +1,4 @@
-"""Does a test ask the collector for older objects too? Then none are frozen while it runs."""
+"""Does a test ask the collector for older objects too? Then none may be frozen while it runs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ from .heap import NOT_FOREIGN
 _ASKS = frozenset({"get_objects", "get_referrers"})
 _HOPS = 3
 """Calls from a test or fixture to the function that asks: it, its helper, and that one's."""
-_HYPOTHESIS = "_hypothesis_pytestplugin"
-"""Its plugin loads Hypothesis in a run of pytest inside of a test, and that asks for the referrers
-of the random generators that are registered with it (`hypothesis.register_random`)."""
-
 _known: WeakKeyDictionary[types.FunctionType, bool] = WeakKeyDictionary()
 
 
@@ -30,12 +26,22 @@ def asks_for_the_heap(item: Any) -> bool:
     if hasattr(item, "dtest"):
         return any(name in each.source for each in item.dtest.examples for name in _ASKS)
     info = getattr(item, "_fixtureinfo", None)
-    fixtures = getattr(info, "name2fixturedefs", {})
-    if "pytester" in fixtures and _HYPOTHESIS in sys.modules:
-        return True
-    given = fixtures.values()
+    given = getattr(info, "name2fixturedefs", {}).values()
     asked = [getattr(item, "obj", None), *(each.func for same in given for each in same)]
     return any(_asks(function) for each in asked for function in _functions(each))
+
+
+def unjudgeable(item: Any) -> str | None:
+    """Say why a test can't be judged, if so.
+
+    A run of pytest in a test loads Hypothesis anew where that is installed. It asks who refers to
+    the random generators that are registered (`hypothesis.register_random`), and each copy of it
+    lives for long, in the caches of `typing`.
+    """
+    runs_pytest = "pytester" in getattr(item, "fixturenames", ())
+    if runs_pytest and "_hypothesis_pytestplugin" in sys.modules:
+        return "it runs pytest, which loads Hypothesis anew, and that looks at the whole heap"
+    return None
 
 
 def _asks(function: types.FunctionType) -> bool:

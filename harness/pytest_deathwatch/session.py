@@ -17,7 +17,7 @@ import pytest
 from deathwatch.explain.walk import COUNTED
 
 from . import cycles, grouping
-from .asking import asks_for_the_heap
+from .asking import asks_for_the_heap, unjudgeable
 from .collecting import Collecting
 from .cycles import Mark
 from .findings import Finding, Findings, printable
@@ -59,7 +59,8 @@ class Session:
         if self.reruns.active:
             return (yield)
         self.reruns.remember(item)
-        window = self._window = self._open(item)
+        problem = unjudgeable(item)
+        window = self._window = self._open(item) if problem is None else None
         self._clean = True
         started = time.perf_counter()
         try:
@@ -72,7 +73,10 @@ class Session:
             self.findings.seconds += time.perf_counter() - began
         finally:
             self._window = None
-            self._end(window)
+            if window is not None:
+                self._end(window)
+        if problem is not None:
+            self.findings.unjudged[item.nodeid] = problem
         return result
 
     def _open(self, item: pytest.Item) -> Window:
@@ -109,12 +113,16 @@ class Session:
         return value
 
     def _judge(
-        self, item: pytest.Item, nextitem: pytest.Item | None, window: Window, passing: list[object]
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | None,
+        window: Window | None,
+        passing: list[object],
     ) -> None:
         if item.session.shouldstop or item.session.shouldfail:
             return
         self.findings.tests += 1
-        if not self._clean:
+        if window is None or not self._clean:
             self.collecting.left += 1  # it was not counted what it left
         else:
             try:  # a context manager would be among what is new
@@ -124,7 +132,8 @@ class Session:
         if nextitem is None or nextitem.parent is not item.parent:
             self.memory.forget_fixtures()
         for node, scope in self.scopes.ended(item, nextitem):
-            window.close()
+            if window is not None:
+                window.close()
             for first, kinds in left(scope, self.memory):
                 try:
                     self._judge_scope(node, first, passing, item, kinds)

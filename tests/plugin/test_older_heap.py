@@ -164,3 +164,32 @@ def test_a_leak_of_a_test_that_asks_for_the_heap(judge) -> None:
     (leak,) = run.leaks
     assert leak["tests"].keys() == {"test_it.py::test_leaks"}, run.text
     assert "Job" in leak["summary"]
+
+
+def test_a_test_that_runs_pytest_where_hypothesis_is(judge) -> None:
+    """Hypothesis asks for the referrers of a generator that is older than the test."""
+    pytest.importorskip("hypothesis")
+    run = judge(
+        """
+        import random
+        class Job: pass
+        GENERATOR, JOBS = random.Random(), []
+        class Holder:
+            generator = GENERATOR
+        def test_runs_pytest(pytester):
+            JOBS.append(Job())
+            pytester.makeconftest('''
+        import hypothesis, test_it
+        def pytest_configure(): hypothesis.register_random(test_it.GENERATOR)
+        ''')
+            pytester.makepyfile(test_inner="def test_inner(): pass")
+            result = pytester.runpytest_inprocess("-W", "error", "test_inner.py")
+            result.assert_outcomes(passed=1)
+        def test_leaks():
+            JOBS.append(Job())
+        """,
+        "-ppytester",
+    )
+    assert run.outcomes == {"passed": 2, "leaked": 1}, run.text
+    (reason,) = run.data["unjudged"].values()
+    assert "loads Hypothesis anew" in reason
