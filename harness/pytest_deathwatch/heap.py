@@ -206,25 +206,21 @@ def _words(kind: Key) -> str:
 class Window:
     """The heap as a test found it, and what is new since.
 
-    Freezes the heap where it may, so that collecting and looking cost as much as the test made.
-    The heap is as the program had it after `close`, but for what the program itself has frozen:
-    that is frozen again by `end`, with what is old by then. All else of the collector is its own
-    after `close`.
+    Freezes the heap, so that collecting and looking cost as much as the test made. The heap is as
+    the program had it after `close`, but for what the program itself has frozen: that is frozen
+    again by `end`, with what is old by then. All else of the collector is its own after `close`.
     """
 
-    def __init__(
-        self, roots: Iterable[object] = (), frozen: bool = False, may_freeze: bool = True
-    ) -> None:
-        """`frozen` says that the program has frozen objects; if not, they are counted. With
-        `may_freeze` false nothing is frozen or thawed, and work is proportional to the heap."""
+    def __init__(self, roots: Iterable[object] = (), frozen: bool = False) -> None:
+        """`frozen` says that the program has frozen objects; if not, they are counted."""
         from deathwatch.watch.snapshot import INTERPRETERS_OWN, Snapshot
 
         self.mine: list[object] = [self.__dict__]
         self.static = list(roots)
         self.frozen = frozen or gc.get_freeze_count() >= INTERPRETERS_OWN
-        if self.frozen and may_freeze:
+        if self.frozen:
             gc.unfreeze()
-        self._snapshot = Snapshot(may_freeze)
+        self._snapshot = Snapshot()
         self._thresholds = gc.get_threshold()
         if self._thresholds[0]:
             self._delayed = (max(THRESHOLD, self._thresholds[0]), *self._thresholds[1:])

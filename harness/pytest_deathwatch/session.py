@@ -17,7 +17,7 @@ import pytest
 from deathwatch.explain.walk import COUNTED
 
 from . import cycles, grouping
-from .asking import asks_for_the_heap, unjudgeable
+from .asking import unjudgeable
 from .collecting import Collecting
 from .cycles import Mark
 from .findings import Finding, Findings, printable
@@ -60,7 +60,7 @@ class Session:
             return (yield)
         self.reruns.remember(item)
         problem = unjudgeable(item)
-        window = self._window = self._open(item) if problem is None else None
+        window = self._window = self._open() if problem is None else None
         self._clean = True
         started = time.perf_counter()
         try:
@@ -79,8 +79,8 @@ class Session:
             self.findings.unjudged[item.nodeid] = problem
         return result
 
-    def _open(self, item: pytest.Item) -> Window:
-        return Window(self._roots(), self._frozen, may_freeze=not asks_for_the_heap(item))
+    def _open(self) -> Window:
+        return Window(self._roots(), self._frozen)
 
     def _end(self, window: Window) -> None:
         window.close()
@@ -200,7 +200,7 @@ class Session:
         if not self._may_rerun(first.nodeid):
             return
         self._window = None
-        window = self._open(first)
+        window = self._open()
         try:
             with self.budget.rerunning():
                 shown = self._rerun(first, node.parent, first.nodeid, window, passing, set(), set())

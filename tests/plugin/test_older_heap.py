@@ -142,28 +142,32 @@ HOLDER = [OLD]
     assert run.leaks == [], run.text
 
 
-def test_a_leak_of_a_test_that_asks_for_the_heap(judge) -> None:
-    """It is found, and what was new to the test is told from the rest; the next test is frozen."""
+def test_who_asks_for_the_heap_is_not_judged(judge) -> None:
+    """What is only seen by looking at all objects; the others' heap is frozen."""
     run = judge(
         """
-        import gc
+        import gc, pytest
         class Job: pass
-        class Part: pass
-        REGISTRY, MEMO = [], {}
+        JOBS = []
+        @pytest.fixture(scope="module")
+        def jobs():
+            gc.get_objects(); JOBS.append(Job())
+        def test_asks():
+            JOBS.append(Job()); gc.get_objects()
+        def test_asks_by_its_fixture(jobs): pass
         def test_leaks():
-            REGISTRY.append(Job())
-            assert len(gc.get_objects()) > 4000
-        def test_keeps_one():
-            MEMO["part"] = Part()
-            assert len(gc.get_objects()) > 4000
-        def test_is_frozen():
+            JOBS.append(Job())
             assert gc.get_freeze_count() > 4000
         """
     )
     assert run.outcomes == {"passed": 3, "leaked": 1}, run.text
     (leak,) = run.leaks
     assert leak["tests"].keys() == {"test_it.py::test_leaks"}, run.text
-    assert "Job" in leak["summary"]
+    assert run.data["unjudged"].keys() == {
+        "test_it.py::test_asks",
+        "test_it.py::test_asks_by_its_fixture",
+    }
+    assert "looks at the whole heap" in run.text
 
 
 def test_a_test_that_runs_pytest_where_hypothesis_is(judge) -> None:
