@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import types
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from weakref import WeakKeyDictionary
 from .heap import NOT_FOREIGN
 
 _ASKS = frozenset({"get_objects", "get_referrers"})
+_ASKERS = (gc, gc.get_objects, gc.get_referrers)
 _HOPS = 3
 """Calls from a test or fixture to the function that asks: it, its helper, and that one's."""
 _known: WeakKeyDictionary[types.FunctionType, bool] = WeakKeyDictionary()
@@ -56,12 +58,22 @@ def _asks(function: types.FunctionType) -> bool:
 def _reaches(function: types.FunctionType) -> bool:
     near, seen = [function], {id(function)}
     for _ in range(_HOPS):
-        if any(not _ASKS.isdisjoint(_names(each.__code__)) for each in near):
+        if any(map(_asks_itself, near)):
             return True
         called = {id(other): other for each in near for other in _called(each)}
         near = [other for mark, other in called.items() if mark not in seen]
         seen |= called.keys()
     return False
+
+
+def _asks_itself(function: types.FunctionType) -> bool:
+    """Tell whether a function's code names what asks, and where that is from: others have methods
+    of such names."""
+    names = _names(function.__code__)
+    if _ASKS.isdisjoint(names):
+        return False
+    seen = [function.__globals__.get(name) for name in names]
+    return "gc" in names or any(each is asker for each in seen for asker in _ASKERS)
 
 
 def _names(code: types.CodeType) -> set[str]:

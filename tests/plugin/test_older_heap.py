@@ -65,6 +65,10 @@ def test_a_program_that_froze_its_heap(judge, pytester) -> None:
 
 ASKING = {
     "the test": "def test_it(): assert holders(OLD) == [HOLDER]",
+    "by another name": """
+import gc as collector
+def test_it(): assert HOLDER in collector.get_referrers(OLD)
+""",
     "through a module": "def test_it(): assert helping.holders(OLD) == [HOLDER]",
     "imported in the test": """
 def test_it():
@@ -147,6 +151,7 @@ def test_who_asks_for_the_heap_is_not_judged(judge) -> None:
     run = judge(
         """
         import gc, pytest
+        from gc import get_freeze_count as frozen
         class Job: pass
         JOBS = []
         @pytest.fixture(scope="module")
@@ -155,9 +160,11 @@ def test_who_asks_for_the_heap_is_not_judged(judge) -> None:
         def test_asks():
             JOBS.append(Job()); gc.get_objects()
         def test_asks_by_its_fixture(jobs): pass
+        class Store:
+            def get_objects(self): return JOBS
         def test_leaks():
-            JOBS.append(Job())
-            assert gc.get_freeze_count() > 4000
+            Store().get_objects().append(Job())
+            assert frozen() > 4000
         """
     )
     assert run.outcomes == {"passed": 3, "leaked": 1}, run.text
