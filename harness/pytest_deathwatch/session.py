@@ -170,13 +170,25 @@ class Session:
                         known, news = self.memory.known(self._look_again(item, window))
                         shown |= known
                     if suspects or news:
+                        other = self._beside(item, nextitem)
                         shown |= self._rerun(
-                            item, item.parent, item.nodeid, window, passing, suspects, news
+                            item, item.parent, item.nodeid, window, passing, suspects, news, other
                         )
             finally:
                 self._tear_down(item, nextitem)
         self._previous = item
         self.verdicts.show(item, shown - {""}, item)
+
+    def _beside(self, item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | None:
+        """Return the test before this one where it can run again without ending a scope that is
+        needed: in the same class or module, or in the class before where that of `item` ended."""
+        other, parent = self._previous, item.parent
+        if other is None or other is item or other.parent is parent:
+            return other if other is not item else None
+        if not isinstance(parent, pytest.Class) or not isinstance(other.parent, pytest.Class):
+            return None
+        has_ended = nextitem is None or nextitem.parent is not parent
+        return other if has_ended and other.parent.parent is parent.parent else None
 
     def _may_rerun(self, name: str) -> bool:
         if not self.budget.allows():
@@ -340,13 +352,16 @@ class Session:
         passing: list[object],
         suspects: set[Key],
         marks: set[Mark],
+        other: pytest.Item | None = None,
     ) -> set[str]:
-        """Rerun a test, and return the fingerprints of the leaks and cycles that it shows."""
+        """Rerun a test, and return the fingerprints of the leaks and cycles that it shows. An
+        `other` test may let go of what this one leaves anew each time."""
         measurement = Measurement(self.reruns, window, passing)
         evidence = measurement.measure(item, stay, self.times, suspects, marks, self._is_news)
-        other = self._previous
-        is_beside = other is not None and other is not item and other.parent is item.parent
-        if other and is_beside and stay is item.parent and evidence.replaced:
+        if other and evidence.replaced:
+            if other.parent is not stay:
+                stay = stay.parent
+                self._tear_down(item, stay)
             measurement.run_another(other, stay, evidence)
         self.findings.reruns += evidence.reruns
         try:

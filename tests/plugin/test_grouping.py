@@ -160,23 +160,51 @@ def test_an_idle_callback_does_not_hide_a_leak_beside_it(judge) -> None:
     assert leak["tests"].keys() == {"test_it.py::test_session"}, run.text
 
 
-def test_a_memo_that_is_cleared_before_it_is_filled_is_none(judge) -> None:
+MEMO = """
+MEMO, CALLS = {}, []
+class ParseError(Exception): pass
+def parse(text):
+    MEMO.clear()
+    if text == "fine": return
+    error = MEMO[0] = ParseError(text)
+    raise error
+def fails():
+    try: parse("x")
+    except ParseError: pass
+"""
+BESIDE = {
+    "in the module": """
+def test_before(): parse("fine")
+def test_parse(): fails()
+""",
+    "in the class before": """
+class TestBefore:
+    def setup_class(cls): CALLS.append("set up before")
+    def teardown_class(cls): CALLS.append("torn down before")
+    def test_before(self): parse("fine")
+class TestParse:
+    def setup_class(cls): CALLS.append("set up")
+    def teardown_class(cls): CALLS.append("torn down")
+    def test_parse(self): fails()
+def test_calls():
+    assert CALLS[:4] == ["set up before", "torn down before", "set up", "torn down"]
+    assert CALLS[-4:] == ["set up", "torn down", "set up before", "torn down before"]
+""",
+    "in the class before, the last": """
+import unittest
+class TestBefore(unittest.TestCase):
+    def test_before(self): parse("fine")
+class TestParse(unittest.TestCase):
+    def test_parse(self): fails()
+""",
+}
+
+
+@pytest.mark.parametrize("tests", BESIDE.values(), ids=BESIDE)
+def test_a_memo_that_is_cleared_before_it_is_filled_is_none(judge, tests) -> None:
     """Another test lets go of the exception in it."""
-    run = judge(
-        """
-        MEMO = {}
-        class ParseError(Exception): pass
-        def parse(text):
-            MEMO.clear()
-            if text == "fine": return
-            error = MEMO[0] = ParseError(text)
-            raise error
-        def test_before(): parse("fine")
-        def test_parse():
-            try: parse("x")
-            except ParseError: pass
-        """
-    )
+    run = judge(MEMO + tests)
+    assert run.outcomes.keys() == {"passed"}, run.text
     assert run.leaks == [], run.text
 
 
