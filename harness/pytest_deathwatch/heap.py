@@ -318,9 +318,13 @@ def _tracers() -> list[object]:
 
 def _is_bookkeeping(obj: object) -> bool:
     """Tell whether this says nothing: weak references and their callbacks in C, of which the
-    registries of abstract classes are full; iterators of the runner's loops; empty containers."""
+    registries of abstract classes are full; iterators of the runner's loops; empty containers;
+    what a class keeps out of the collector's view to find its subclasses."""
     if type(obj) is types.BuiltinFunctionType:
         return is_a(obj.__self__, ref)
+    if type(obj) is dict and obj:
+        first = next(iter(obj.values()))
+        return type(first) is ref and is_a(first(), type)
     return name_of(type(obj)) in _PASSING or (is_container(obj) and not obj)
 
 
