@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import weakref
 
 import pytest
 
 from deathwatch.explain.walk import COUNTED
 from pytest_deathwatch import grouping
+from pytest_deathwatch.heap import _is_bookkeeping
 
 pytestmark = pytest.mark.usefixtures("judges")
 
@@ -104,6 +107,29 @@ def test_a_part_of_a_leak_is_not_its_holder(judge, pytester) -> None:
     )
     assert run.outcomes == {"passed": 2, "leaked": 1}, run.text
     assert "alive: 0" in run.text
+
+
+def test_what_a_class_keeps_of_its_subclasses_says_nothing() -> None:
+    """A dict that no object refers to, for the collector; one with weak references is a cache."""
+
+    class Base:
+        pass
+
+    class First(Base):
+        pass
+
+    class Second(Base):
+        pass
+
+    kept = [
+        each
+        for each in gc.get_objects()
+        if type(each) is dict and isinstance(each.get(id(First)), weakref.ref)
+    ]
+    assert kept
+    assert all(map(_is_bookkeeping, kept))
+    assert not _is_bookkeeping({"first": weakref.ref(Second())})
+    assert not _is_bookkeeping({"first": First})
 
 
 def test_classes_of_different_tests_in_one_registry_are_one_leak(judge) -> None:
