@@ -66,7 +66,7 @@ def _no_leaks(item: pytest.Item, classes: tuple[type, ...]) -> Iterator[None]:
     when the test has been torn down (`check_pending`).
     """
     from deathwatch import collect
-    from deathwatch.watch.snapshot import Snapshot
+    from deathwatch.watch.snapshot import Snapshot, weakly
 
     for cls in classes:
         if not isinstance(cls, type):
@@ -81,7 +81,8 @@ def _no_leaks(item: pytest.Item, classes: tuple[type, ...]) -> Iterator[None]:
         snapshot.release()
     if survivors:
         held = _held_by_fixtures(item)
-        item.stash[_pending] = [wr for obj in survivors if id(obj) in held for wr in _weakly(obj)]
+        pending = map(weakly, (obj for obj in survivors if id(obj) in held))
+        item.stash[_pending] = list(filter(None, pending))
         survivors[:] = [obj for obj in survivors if id(obj) not in held]
         del held
     if survivors:
@@ -117,13 +118,6 @@ def _counts(obj: object, classes: tuple[type, ...]) -> bool:
     if classes:
         return any(cls is base for cls in classes for base in type(obj).__mro__)
     return is_foreign(type(obj)) and not is_a(obj, type)
-
-
-def _weakly(obj: object) -> Iterator[ref[object]]:
-    try:
-        yield ref(obj)
-    except TypeError:
-        return
 
 
 def _held_by_fixtures(item: pytest.Item) -> set[int]:

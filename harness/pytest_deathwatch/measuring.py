@@ -6,7 +6,7 @@ import time
 import types
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from weakref import ref
@@ -14,6 +14,7 @@ from weakref import ref
 import pytest
 
 from deathwatch.referents import referents
+from deathwatch.watch.snapshot import weakly
 
 from . import cycles, judging
 from .cycles import Mark
@@ -272,7 +273,7 @@ class Measurement:
         """
         heap = Heap(evidence.latest)
         watched = {
-            key(obj): list(_weakly(heap.reach([obj]).values()))
+            key(obj): _watchable(heap.reach([obj]).values())
             for obj in replaced_but_kept(evidence.latest, evidence.replaced)
             if is_a(obj, BaseException, *_FRAMES)
         }
@@ -319,8 +320,5 @@ def _alone(objects: list[object]) -> list[object]:
     return [obj for obj in objects if id(obj) not in below]
 
 
-def _weakly(objs: Iterable[object]) -> Iterator[ref[object]]:
-    for obj in objs:
-        if is_foreign(type(obj)):
-            with suppress(TypeError):
-                yield ref(obj)
+def _watchable(objs: Iterable[object]) -> list[ref[object]]:
+    return list(filter(None, map(weakly, (obj for obj in objs if is_foreign(type(obj))))))

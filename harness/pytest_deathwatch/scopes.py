@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from itertools import islice
 from weakref import ref
 
 import pytest
+
+from deathwatch.watch.snapshot import weakly
 
 from .heap import Key, Node, is_a, package
 from .memory import Memory
@@ -28,7 +31,7 @@ class Scopes:
 
     def note(self, node: Node, item: pytest.Item, made: list[object]) -> None:
         """Note what a fixture of this scope has made, when `item` asked for it first."""
-        if refs := list(_weakly(made)):
+        if refs := _watchable(made):
             self._open.setdefault(node, []).append((item, refs))
 
     def ended(
@@ -60,17 +63,8 @@ def _suspects(made: tuple[pytest.Item, list[ref[object]]], memory: Memory) -> se
     return memory.suspects(alive, made[0].nodeid)
 
 
-def _weakly(objs: list[object]) -> Iterator[ref[object]]:
-    """Yield weak references to instances. Functions and the like are what pytest makes of every
+def _watchable(objs: list[object]) -> list[ref[object]]:
+    """Return weak references to instances. Functions and the like are what pytest makes of every
     fixture, and looking closer costs a collection of the whole heap."""
-    count = 0
-    for obj in objs:
-        if package(type(obj)) in _UNTELLING or is_a(obj, type):
-            continue
-        try:
-            yield ref(obj)
-        except TypeError:
-            continue
-        count += 1
-        if count == _WATCHED:
-            return
+    instances = (o for o in objs if package(type(o)) not in _UNTELLING and not is_a(o, type))
+    return list(islice(filter(None, map(weakly, instances)), _WATCHED))

@@ -15,6 +15,7 @@ from weakref import ref
 import pytest
 
 from deathwatch.explain.walk import COUNTED
+from deathwatch.watch.snapshot import weakly
 
 from . import cycles, grouping
 from .asking import unjudgeable
@@ -493,7 +494,7 @@ class Session:
                     obj, what, name, evidence.per_run(key(obj)), bounds
                 )
                 if may_pass and finding and finding.fingerprint not in self.findings.groups:
-                    watched = _weakly(obj)
+                    watched = weakly(obj)
             holder = holders.pop() if holders else None
             if watched is not None:
                 obj = holder = None  # the holder may be the thread's, and live with ours
@@ -526,13 +527,6 @@ class Session:
 def _is_alone() -> bool:
     """Tell whether there is no other thread, with variables out of sight."""
     return threading.active_count() == 1
-
-
-def _weakly(obj: object) -> ref[object] | None:
-    try:
-        return ref(obj)
-    except TypeError:
-        return None
 
 
 def _patiently(watched: ref[object]) -> object | None:

@@ -85,7 +85,7 @@ class Snapshot:
 
 
 def _noted() -> dict[int, ref[object] | None]:
-    known = {id(o): _weakly(o) for o in gc.get_objects()}
+    known = {id(o): weakly(o) for o in gc.get_objects()}
     return known | {id(wr): None for wr in known.values()}
 
 
@@ -105,7 +105,8 @@ def _tampered(objects: Iterable[object], old: object, young: object) -> str | No
     return None if seen else "freeze"
 
 
-def _weakly(obj: object) -> ref[object] | None:
+def weakly(obj: object) -> ref[object] | None:
+    """Return a weak reference, or None where the object can't have one."""
     try:
         return ref(obj)
     except TypeError:
