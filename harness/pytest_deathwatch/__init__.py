@@ -69,9 +69,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--deathwatch-budget",
         type=int,
         metavar="PERCENT",
-        help="how much longer reruns may make the run: so many percent of what the tests took, and"
-        f" ten seconds (default: {BUDGET}). Tests whose reruns don't fit in are listed as not"
-        " judged.",
+        help="how much longer reruns may make the run, about: so many percent of what the tests"
+        f" have taken so far, and ten seconds (default: {BUDGET}). Tests whose reruns don't fit in"
+        " are listed as not judged.",
     )
     group.addoption(
         "--deathwatch-cycles",
@@ -117,7 +117,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _is_given(value: object) -> bool:
     """Tell whether an option was given: 0 is a value."""
-    return value is not None and value is not False
+    return value is not None and value is not False and value != ""
 
 
 @pytest.hookimpl(wrapper=True)

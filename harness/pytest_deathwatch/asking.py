@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 import types
@@ -10,27 +11,14 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .heap import NOT_FOREIGN
+from .heap import NOT_FOREIGN, package
 
-_ASKS = frozenset({"get_objects", "get_referrers"})
-_ASKERS = (gc, gc.get_objects, gc.get_referrers)
-_HOPS = 3
-"""Calls from a test or fixture to the function that asks: it, its helper, and that one's."""
-_known: WeakKeyDictionary[types.FunctionType, bool] = WeakKeyDictionary()
-
-
-def asks_for_the_heap(item: Any) -> bool:
-    """Tell whether a test, one of its fixtures or their helpers name what asks for all objects.
-
-    Told from the names in their code: a function that is called by another way, through a class or
-    from a distance of more than three calls, is not seen.
-    """
-    if hasattr(item, "dtest"):
-        return any(name in each.source for each in item.dtest.examples for name in _ASKS)
-    info = getattr(item, "_fixtureinfo", None)
-    given = getattr(info, "name2fixturedefs", {}).values()
-    asked = [getattr(item, "obj", None), *(each.func for same in given for each in same)]
-    return any(_asks(function) for each in asked for function in _functions(each))
+_ASKERS = (gc.get_objects, gc.get_referrers)
+_ASKS = frozenset(each.__name__ for each in _ASKERS)
+_CALLS = 3
+"""How far from a test or fixture the function that asks may be: a helper of a helper's helper."""
+_Function = types.FunctionType
+_known: list[WeakKeyDictionary[_Function, bool]] = [WeakKeyDictionary() for _ in range(_CALLS + 1)]
 
 
 def unjudgeable(item: Any) -> str | None:
@@ -40,40 +28,56 @@ def unjudgeable(item: Any) -> str | None:
     million objects. A run of pytest in a test loads Hypothesis anew where that is installed, and it
     asks who refers to the random generators that are registered (`hypothesis.register_random`).
     """
-    runs_pytest = "pytester" in getattr(item, "fixturenames", ())
-    if runs_pytest and "_hypothesis_pytestplugin" in sys.modules:
-        return "it runs pytest, which loads Hypothesis anew, and that looks at the whole heap"
-    if asks_for_the_heap(item):
-        return "it looks at the whole heap, by gc.get_objects or gc.get_referrers"
+    try:
+        if "_hypothesis_pytestplugin" in sys.modules and "pytester" in item.fixturenames:
+            return "it runs pytest, which loads Hypothesis anew, and that looks at the whole heap"
+        if asks_for_the_heap(item):
+            return "it looks at the whole heap, by gc.get_objects or gc.get_referrers"
+    except Exception:  # an item of another kind than pytest's own: it is run as it always was
+        return None
     return None
 
 
-def _asks(function: types.FunctionType) -> bool:
-    known = _known.get(function)
+def asks_for_the_heap(item: Any) -> bool:
+    """Tell whether a test, one of its fixtures or their helpers name what asks for all objects.
+
+    Told from the names in their code: a function that is called by another way, as through a class,
+    or from a distance of more than three calls, is not seen.
+    """
+    return any(_asks(function, _CALLS) for function in _functions_of(item))
+
+
+def _functions_of(item: Any) -> Iterator[_Function]:
+    cls = getattr(item, "cls", None)
+    yield from _functions(getattr(item, "obj", None))
+    for name in ("setUp", "tearDown"):
+        yield from _functions(getattr(cls, name, None))
+    given = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {}).values()
+    for fixture in (each for same in given for each in same):
+        yield from _functions(fixture.func)
+    if hasattr(item, "dtest"):
+        for example in item.dtest.examples:
+            with suppress(SyntaxError, ValueError):
+                yield _Function(compile(example.source, "<doctest>", "exec"), item.dtest.globs)
+
+
+def _asks(function: _Function, calls: int) -> bool:
+    """Tell whether a function asks, itself or by so many calls."""
+    known = _known[calls].get(function)
     if known is None:
-        known = _known[function] = _reaches(function)
+        known = _known[calls][function] = _asks_itself(function) or (
+            calls > 0 and any(_asks(each, calls - 1) for each in _called(function))
+        )
     return known
 
 
-def _reaches(function: types.FunctionType) -> bool:
-    near, seen = [function], {id(function)}
-    for _ in range(_HOPS):
-        if any(map(_asks_itself, near)):
-            return True
-        called = {id(other): other for each in near for other in _called(each)}
-        near = [other for mark, other in called.items() if mark not in seen]
-        seen |= called.keys()
-    return False
-
-
-def _asks_itself(function: types.FunctionType) -> bool:
-    """Tell whether a function's code names what asks, and where that is from: others have methods
-    of such names."""
+def _asks_itself(function: _Function) -> bool:
+    """Tell whether a function's code names what asks. Others have methods of such names."""
     names = _names(function.__code__)
-    if _ASKS.isdisjoint(names):
-        return False
     seen = [function.__globals__.get(name) for name in names]
-    return "gc" in names or any(each is asker for each in seen for asker in _ASKERS)
+    if any(each is asker for each in seen for asker in _ASKERS):
+        return True
+    return not _ASKS.isdisjoint(names) and ("gc" in names or any(each is gc for each in seen))
 
 
 def _names(code: types.CodeType) -> set[str]:
@@ -85,7 +89,7 @@ def _names(code: types.CodeType) -> set[str]:
     return names
 
 
-def _called(function: types.FunctionType) -> Iterator[types.FunctionType]:
+def _called(function: _Function) -> Iterator[_Function]:
     """Return the functions that another one has in its closure, or names in its code."""
     for cell in function.__closure__ or ():
         with suppress(ValueError):  # the cell is empty
@@ -99,17 +103,22 @@ def _called(function: types.FunctionType) -> Iterator[types.FunctionType]:
         yield from filter(_is_foreign, _functions(value))
 
 
-def _functions(obj: Any) -> Iterator[types.FunctionType]:
-    """Return the function that an object is, and the one that it wraps."""
-    obj = obj.__func__ if type(obj) is types.MethodType else obj
-    if type(obj) is types.FunctionType:
+def _functions(obj: Any) -> Iterator[_Function]:
+    """Return the function that an object is or wraps, or both."""
+    if type(obj) is types.MethodType:
+        obj = obj.__func__
+    if type(obj) is functools.partial:
+        obj = obj.func
+    if type(obj) is _Function:
         yield obj
-        wrapped = vars(obj).get("__wrapped__")
-        if type(wrapped) is types.FunctionType:
-            yield wrapped
+    if type(obj) in (_Function, functools._lru_cache_wrapper):
+        handle = vars(obj).get("hypothesis")
+        of_hypothesis = package(type(handle)) == "hypothesis"
+        inner = (vars(obj).get("__wrapped__"), of_hypothesis and handle.inner_test)
+        yield from (each for each in inner if type(each) is _Function)
 
 
-def _is_foreign(function: types.FunctionType) -> bool:
+def _is_foreign(function: _Function) -> bool:
     """Tell whether a function is neither the standard library's nor the runner's."""
     name = function.__globals__.get("__name__")
     return type(name) is not str or name.partition(".")[0] not in NOT_FOREIGN

@@ -15,7 +15,6 @@ import pytest
 
 from deathwatch.referents import referents
 
-from .asking import asks_for_the_heap
 from .heap import is_a, is_foreign, is_runners, module_of
 
 _SHOWN = 3
@@ -72,7 +71,7 @@ def _no_leaks(item: pytest.Item, classes: tuple[type, ...]) -> Iterator[None]:
         if not isinstance(cls, type):
             pytest.fail(f"no_leaks takes classes, not {cls!r}", pytrace=False)
     collect()
-    snapshot = Snapshot(may_freeze=not asks_for_the_heap(item))
+    snapshot = Snapshot()
     try:
         yield
         collect()

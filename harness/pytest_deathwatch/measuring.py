@@ -40,24 +40,22 @@ class Budget:
     """What reruns may cost: some percent of what the tests themselves took, and ten seconds.
 
     A test is rerun where the fewest reruns that decide are likely to fit in: the light ones still
-    are when the heavy ones no longer can be.
+    are when the heavy ones no longer can be. Where more reruns are asked for, it may take longer.
     """
 
     def __init__(self, percent: int) -> None:
         self.percent = percent
         self._tests = 0.0
         self._reruns = 0.0
-        self._latest = 0.0
 
     def ran(self, seconds: float) -> None:
-        """Note what a test took."""
+        """Note what a test took, with all that was set up and torn down for it."""
         self._tests += seconds
-        self._latest = seconds
 
-    def allows(self) -> bool:
-        """Tell whether the latest test may be rerun."""
+    def allows(self, seconds: float) -> bool:
+        """Tell whether what takes so long may be rerun."""
         allowed = _FREE + self.percent / 100 * self._tests
-        return self._reruns + _FEWEST * self._latest <= allowed
+        return self._reruns + _FEWEST * seconds <= allowed
 
     @contextmanager
     def rerunning(self) -> Iterator[None]:

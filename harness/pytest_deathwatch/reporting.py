@@ -190,7 +190,8 @@ class Terminal:
         text = f"deathwatch: leaks: {', '.join(words) or 'none'}"
         if cycles := findings.of("cycle"):
             text += f"; cycles: {len(cycles)}"
-        return text + f" ({findings.tests} tests judged, {findings.rerun} of them by reruns)"
+        judged = findings.tests - len(findings.unjudged)
+        return text + f" ({judged} tests judged, {findings.rerun} of them by reruns)"
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

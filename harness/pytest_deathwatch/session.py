@@ -32,6 +32,9 @@ from .scopes import Scopes, left
 _PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between looks whether another thread has let go of what looks like a leak."""
 
+_TOOK = pytest.StashKey[tuple[float, float]]()
+"""Seconds that a test took until its teardown, and those of them for fixtures of higher scopes."""
+
 
 class Session:
     """The hooks of `--deathwatch`."""
@@ -48,6 +51,7 @@ class Session:
         self.collecting = Collecting()
         self._window: Window | None = None
         self._clean = False
+        self._took = self._fixtures = 0.0
         self._previous: pytest.Item | None = None
         self._static: list[object] = []
         self._frozen = False
@@ -63,6 +67,7 @@ class Session:
         problem = unjudgeable(item)
         window = self._window = self._open() if problem is None else None
         self._clean = True
+        self._took = self._fixtures = 0.0
         started = time.perf_counter()
         try:
             result = yield
@@ -70,14 +75,17 @@ class Session:
             self.budget.ran(began - started)
             # the wrappers' generators are passing: pluggy's frame above holds them
             above = sys._getframe(1).f_locals
+            item.stash[_TOOK] = self._took, self._fixtures
+            if problem is not None and self._clean:
+                self._leave(item.nodeid, problem)
             self._judge(item, nextitem, window, [above, *above.values()])
             self.findings.seconds += time.perf_counter() - began
         finally:
             self._window = None
             if window is not None:
                 self._end(window)
-        if problem is not None:
-            self.findings.unjudged[item.nodeid] = problem
+            else:
+                self._frozen = False  # it is counted again
         return result
 
     def _open(self) -> Window:
@@ -94,6 +102,8 @@ class Session:
         self,
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
+        if not self.reruns.active and report.when != "teardown":
+            self._took += report.duration
         if not report.passed or hasattr(report, "wasxfail"):
             self._clean = False
         return report
@@ -103,7 +113,10 @@ class Session:
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Iterator[Any]:
         """What a fixture of a higher scope makes is judged when its scope ends."""
+        began = time.perf_counter()
         value = yield
+        if fixturedef.scope != "function":
+            self._fixtures += time.perf_counter() - began
         window = self._window  # None while a scope is judged
         if window is not None and fixturedef.scope != "function":
             if not self.reruns.active and fixturedef.scope in ("class", "module"):
@@ -144,7 +157,12 @@ class Session:
 
     def _admit(self, item: pytest.Item, error: Exception) -> None:
         """Say that a test could not be judged, whatever the reason: the run goes on."""
-        self.findings.unjudged[item.nodeid] = printable(f"{type(error).__name__}: {error}")
+        self._leave(item.nodeid, f"{type(error).__name__}: {error}")
+
+    def _leave(self, name: str, reason: str) -> None:
+        """Note why a test is not judged. What was said of it before may be wrong."""
+        self.findings.unjudged[name] = printable(reason)
+        self.findings.mended.pop(name, None)
 
     def _judge_test(
         self, item: pytest.Item, nextitem: pytest.Item | None, window: Window, passing: list[object]
@@ -160,9 +178,11 @@ class Session:
         known, news = self.memory.known(marks or set())
         shown = self.memory.shown(counts, item.nodeid) | known
         is_new = bool(suspects or news or marks is None)
-        if not is_new and not self.budget.allows():
+        took, of_fixtures = item.stash[_TOOK]
+        own = max(0.0, took - of_fixtures)
+        if not is_new and not self.budget.allows(own):
             doubtful.clear()
-        if (is_new or doubtful) and self._may_rerun(item.nodeid):
+        if (is_new or doubtful) and self._may_rerun(item.nodeid, own):
             try:
                 with self.budget.rerunning():
                     if doubtful:
@@ -191,11 +211,12 @@ class Session:
         has_ended = nextitem is None or nextitem.parent is not parent
         return other if has_ended and other.parent.parent is parent.parent else None
 
-    def _may_rerun(self, name: str) -> bool:
-        if not self.budget.allows():
-            self.findings.unjudged[name] = (
+    def _may_rerun(self, name: str, seconds: float) -> bool:
+        if not self.budget.allows(seconds):
+            self._leave(
+                name,
                 f"reruns would take more than {self.budget.percent} % of the tests' time, and ten"
-                " seconds (--deathwatch-budget)"
+                " seconds (--deathwatch-budget)",
             )
             return False
         self.findings.rerun += 1
@@ -210,7 +231,7 @@ class Session:
         kinds: set[Key],
     ) -> None:
         """Rerun a test with its whole scope, which is torn down each time."""
-        if not self._may_rerun(first.nodeid):
+        if not self._may_rerun(first.nodeid, first.stash[_TOOK][0]):
             return
         self._window = None
         window = self._open()
@@ -232,8 +253,7 @@ class Session:
         try:
             item.session._setupstate.teardown_exact(nextitem)
         except Exception as error:
-            what = printable(type(error).__name__)
-            self.findings.unjudged[item.nodeid] = f"{what} after the reruns"
+            self._leave(item.nodeid, f"{type(error).__name__} after the reruns")
 
     def _cycles(self, window: Window) -> set[Mark] | None:
         """Let go of the garbage; return its cycles, or None where a rerun has to show them.
@@ -256,17 +276,22 @@ class Session:
             foreseen[made] = marks
             window.mine.append(marks)  # else the test would have left it
             gone = self._gone(marks, made, window)
-            self.memory.foresight += 0 if marks == set() else 1 if gone is not None else -1
+            if marks:
+                self.memory.foresight += 1 if gone is not None else -1
             return gone
         if tells.get(made):
             if not window.settle():
                 return set()
             tells[made] = not self._left(made, window)
             return self.memory.marks(made) if tells[made] else None
+        foreseeable = bool(marks)
         garbage, marks = self._look_for_cycles(window)
         window.settle()
+        left = self._left(made, window)
+        if foreseeable:
+            self.memory.foresight += -1 if left else 1
         has_told = made not in tells and foreseen.get(made, marks) == marks
-        tells[made] = has_told and garbage == made and not self._left(made, window)
+        tells[made] = has_told and garbage == made and not left
         return marks
 
     def _foresee_cycles(self, objs: list[object]) -> set[Mark] | None:
@@ -327,7 +352,7 @@ class Session:
         self.findings.reruns += 1
         problem = self.reruns.rerun(item, item.parent)
         if problem:
-            self.findings.unjudged[item.nodeid] = printable(f"a rerun {problem}")
+            self._leave(item.nodeid, f"a rerun {problem}")
         return not problem
 
     def _look_for_cycles(self, window: Window) -> tuple[frozenset[Key], set[Mark]]:
@@ -367,7 +392,7 @@ class Session:
         self.findings.reruns += evidence.reruns
         try:
             if evidence.problem:
-                self.findings.unjudged[name] = printable(f"a rerun {evidence.problem}")
+                self._leave(name, f"a rerun {evidence.problem}")
                 return set()
             shown = self._confirm(evidence, marks)
             window.close()

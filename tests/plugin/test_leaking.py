@@ -801,15 +801,65 @@ def test_reruns_have_a_budget() -> None:
     """They may take their share of what the tests took, and ten seconds: a heavy one stays out."""
     budget = Budget(10)
     budget.ran(100.0)
-    assert not budget.allows(), "two reruns would take 200 s of 20"
-    budget.ran(7.0)
-    assert budget.allows()
-    budget.ran(11.0)
-    assert not budget.allows()
-    budget.ran(0.0)
+    assert budget.allows(10.0)
+    assert not budget.allows(10.1), "two reruns would take 20.2 s of 20"
     with budget.rerunning():
         time.sleep(0.01)
-    assert budget.allows()
+    assert budget.allows(9.9)
+    assert not budget.allows(10.0)
+
+
+SLOW = {
+    "a fixture of the session": """
+@pytest.fixture(scope="session")
+def db(): time.sleep(0.5)
+def test_leaks(db): JOBS.append(Job())
+""",
+    "a fixture that is torn down": """
+@pytest.fixture(scope="module")
+def db():
+    yield
+    time.sleep(0.5)
+def test_leaks(db): JOBS.append(Job())
+""",
+    "the test after the leak of a fixture": """
+@pytest.fixture(scope="module")
+def job(): JOBS.append(Job())
+def test_leaks(job): pass
+def test_slow(): time.sleep(0.5)
+""",
+}
+
+
+@pytest.mark.parametrize("tests", SLOW.values(), ids=SLOW)
+def test_what_reruns_do_not_repeat_is_not_in_their_budget(judge, pytester, tests) -> None:
+    pytester.makeconftest("from pytest_deathwatch import measuring; measuring._FREE = 0.5")
+    run = judge(f"""
+import pytest, time
+class Job: pass
+JOBS = []
+{tests}""")
+    (leak,) = run.leaks
+    assert leak["tests"].keys() == {"test_it.py::test_leaks"}, run.text
+
+
+def test_a_scope_is_in_the_budget_with_its_fixtures(judge, pytester) -> None:
+    """What is not judged for that is not said to leak no longer."""
+    pytester.makeconftest("from pytest_deathwatch import measuring; measuring._FREE = 0.5")
+    run = judge(
+        """
+        import pytest, time
+        class Job: pass
+        JOBS = []
+        @pytest.fixture(scope="module")
+        def job(): JOBS.append(Job()); time.sleep(0.5)
+        @pytest.mark.leaks(reason="known")
+        def test_leaks(job): pass
+        def test_last(): pass
+        """
+    )
+    assert run.data["unjudged"].keys() == {"test_it.py::test_leaks"}, run.text
+    assert "leaks no longer" not in run.text
 
 
 def test_what_does_not_fit_in_the_budget_is_said(judge, pytester) -> None:

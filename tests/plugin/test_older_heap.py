@@ -104,13 +104,52 @@ def test_it(): pass
 class TestIt:
     def test_it(self): assert holders(OLD) == [HOLDER]
 """,
-    "marked": """
-@pytest.mark.no_leaks
-def test_it(): assert holders(OLD) == [HOLDER]
-""",
     "unittest": """
 class TestIt(unittest.TestCase):
     def test_it(self): self.assertEqual(holders(OLD), [HOLDER])
+""",
+    "unittest's setUp": """
+class TestIt(unittest.TestCase):
+    def setUp(self): self.found = holders(OLD)
+    def test_it(self): self.assertEqual(self.found, [HOLDER])
+""",
+    "three calls away": """
+def first(): return second()
+def second(): return holders(OLD)
+def test_it(): assert first() == [HOLDER]
+""",
+    "imported as another name": """
+from gc import get_referrers as users
+def test_it(): assert HOLDER in users(OLD)
+""",
+    "a cached helper": """
+@functools.lru_cache
+def found(): return gc.get_referrers(OLD)
+def test_it(): assert HOLDER in found()
+""",
+    "Hypothesis": """
+from hypothesis import given, settings, strategies
+@settings(max_examples=2)
+@given(strategies.integers())
+def test_it(number): assert holders(OLD) == [HOLDER]
+""",
+    "a fixture of a doctest": """
+@pytest.fixture(autouse=True)
+def found():
+    yield
+    assert holders(OLD) == [HOLDER]
+def test_it():
+    '''
+    >>> 1 + 1
+    2
+    '''
+""",
+    "a doctest with a helper": """
+def test_it():
+    '''
+    >>> holders(OLD) == [HOLDER]
+    True
+    '''
 """,
     "a doctest": '''
 def test_it():
@@ -165,9 +204,11 @@ def test_who_asks_for_the_heap_is_not_judged(judge) -> None:
         def test_leaks():
             Store().get_objects().append(Job())
             assert frozen() > 4000
+        @pytest.mark.skip
+        def test_would_ask(): gc.get_objects()
         """
     )
-    assert run.outcomes == {"passed": 3, "leaked": 1}, run.text
+    assert run.outcomes == {"passed": 3, "leaked": 1, "skipped": 1}, run.text
     (leak,) = run.leaks
     assert leak["tests"].keys() == {"test_it.py::test_leaks"}, run.text
     assert run.data["unjudged"].keys() == {
@@ -175,6 +216,48 @@ def test_who_asks_for_the_heap_is_not_judged(judge) -> None:
         "test_it.py::test_asks_by_its_fixture",
     }
     assert "looks at the whole heap" in run.text
+
+
+def test_a_test_that_asks_for_the_heap_may_thaw_it(judge, pytester) -> None:
+    """What the program has frozen stays thawed after it."""
+    pytester.makeconftest(
+        """
+        import gc
+        def pytest_collection_finish(): gc.freeze()
+        """
+    )
+    run = judge(
+        """
+        import gc
+        def test_is_frozen():
+            assert len(gc.get_objects()) < 1000 and gc.get_freeze_count() > 4000
+        def test_thaws(): gc.unfreeze(); gc.get_objects()
+        def test_nothing(): pass
+        def test_is_thawed():
+            assert len(gc.get_objects()) > 4000 and gc.get_freeze_count() < 1000
+        """
+    )
+    assert run.outcomes == {"passed": 4}, run.text
+
+
+def test_an_item_of_another_kind_is_run_as_ever(judge, pytester) -> None:
+    """What it has in the place of pytest's own attributes is no reason to end the run."""
+    pytester.makeconftest(
+        """
+        import pytest
+        class Item(pytest.Item):
+            def runtest(self): pass
+            @property
+            def obj(self): raise RuntimeError("no obj here")
+        class File(pytest.File):
+            def collect(self): yield Item.from_parent(self, name="it")
+        def pytest_collect_file(file_path, parent):
+            if file_path.suffix == ".odd": return File.from_parent(parent, path=file_path)
+        """
+    )
+    pytester.makefile(".odd", it="")
+    run = judge("def test_it(): pass", "-ppytester")
+    assert run.outcomes == {"passed": 2}, run.text
 
 
 def test_a_test_that_runs_pytest_where_hypothesis_is(judge) -> None:

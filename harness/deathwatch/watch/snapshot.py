@@ -20,9 +20,8 @@ class Snapshot:
     costs as much as there are new ones, and reused addresses don't matter. Garbage among older
     objects then waits for `release`. Where something is frozen already (the program's own
     freezing, or an outer snapshot), it could not be restored, so addresses are noted instead, with
-    weak references against their reuse where the objects have them; so they are where `may_freeze`
-    is false. The few objects that CPython 3.12 itself starts with as frozen are thawed with the
-    rest, and live on.
+    weak references against their reuse where the objects have them. The few objects that CPython
+    3.12 itself starts with as frozen are thawed with the rest, and live on.
 
     Freezing and unfreezing take constant time on builds with a GIL; free-threaded builds visit
     every object. Counting frozen objects visits them on every build, so it is done once, when
@@ -30,8 +29,8 @@ class Snapshot:
     is unfrozen, and a young one, which disappears when it is frozen again.
     """
 
-    def __init__(self, may_freeze: bool = True) -> None:
-        self.freezes = may_freeze and _CAN_FREEZE and gc.get_freeze_count() < INTERPRETERS_OWN
+    def __init__(self) -> None:
+        self.freezes = _CAN_FREEZE and gc.get_freeze_count() < INTERPRETERS_OWN
         self.tampered: str | None = None
         """What the program did to the frozen heap, where `new` has seen it: freeze, or unfreeze."""
         self._known: dict[int, ref[object] | None] = {}
