@@ -244,11 +244,10 @@ def test_an_item_of_another_kind_is_run_as_ever(judge, pytester) -> None:
     """What it has in the place of pytest's own attributes is no reason to end the run."""
     pytester.makeconftest(
         """
-        import pytest
+        import pytest, types
         class Item(pytest.Item):
+            _fixtureinfo = types.SimpleNamespace(name2fixturedefs=None)
             def runtest(self): pass
-            @property
-            def obj(self): raise RuntimeError("no obj here")
         class File(pytest.File):
             def collect(self): yield Item.from_parent(self, name="it")
         def pytest_collect_file(file_path, parent):
