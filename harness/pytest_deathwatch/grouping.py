@@ -164,13 +164,15 @@ class Hanging:
     size: int
     types: dict[str, int]
     foreign: bool
+    ids: frozenset[int]
 
     @classmethod
     def on(cls, heap: Heap, obj: object) -> Hanging:
-        held = heap.reach([obj]).values()
+        below = heap.reach([obj])
+        held = below.values()
         counts = Counter(words((key(each)[0],)) for each in held)
         foreign = any(is_foreign(type(each)) for each in held)
-        return cls(len(held), sum(map(_size, held)), dict(counts), foreign)
+        return cls(len(held), sum(map(_size, held)), dict(counts), foreign, frozenset(below))
 
 
 def _size(obj: object) -> int:

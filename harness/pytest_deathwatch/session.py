@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 import pytest
@@ -34,6 +34,17 @@ _PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 _TOOK = pytest.StashKey[tuple[float, float]]()
 """Seconds that a test took until its teardown, and those of them for fixtures of higher scopes."""
+
+
+class _Case(NamedTuple):
+    """What is known of a test while its leaks are explained."""
+
+    name: str
+    evidence: Evidence
+    bounds: grouping.Bounds
+    young: set[int]
+    explained: dict[int, str]
+    """The fingerprints of the leaks that objects were found to be of, by the objects' ids."""
 
 
 class Session:
@@ -434,6 +445,7 @@ class Session:
         growing = evidence.growing if evidence.suspect else set()
         counts, rest = self.memory.recognise(kept)
         shown = set(counts)
+        explained = dict.fromkeys(set(map(id, kept)) - set(map(id, rest)), min(counts, default=""))
         heap, whole = grouping.Heap(rest), grouping.Heap([*kept, *latest])
         replaced = grouping.replaced_but_kept(latest, evidence.replaced, evidence.let_go)
         leaking = replaced[:]
@@ -458,18 +470,16 @@ class Session:
         own.clear()
         bounds.holders.clear()
         bounds.caches.clear()
-        shown |= self._explain(name, leaking, hanging, bounds, evidence, young, shown)
+        case = _Case(name, evidence, bounds, young, explained)
+        shown |= self._explain(case, leaking, hanging, shown)
         self.memory.learn(shown, shown, name)
         return shown
 
     def _explain(
         self,
-        name: str,
+        case: _Case,
         leaking: list[object],
         hanging: list[grouping.Hanging],
-        bounds: grouping.Bounds,
-        evidence: Evidence,
-        young: set[int],
         shown: set[str],
     ) -> set[str]:
         # Only locals hold the known holders meanwhile: those count for nothing, where the plugin's
@@ -478,25 +488,23 @@ class Session:
         # one holder, one leak: the key of a registry and its value go together
         found = {id(leak.holder): leak.fingerprint for leak in known if leak.is_of(shown)}
         try:
-            self._explain_each(name, leaking, hanging, bounds, evidence, young, known, found)
+            self._explain_each(case, leaking, hanging, known, found)
         finally:
             self.memory.leaks = known
         return set(found.values()) - {""}
 
     def _explain_each(
         self,
-        name: str,
+        case: _Case,
         leaking: list[object],
         hanging: list[grouping.Hanging],
-        bounds: grouping.Bounds,
-        evidence: Evidence,
-        young: set[int],
         known: list[Leak],
         found: dict[int, str],
     ) -> None:
         """Add to the known leaks, and to the fingerprints by what holds them: no loop in the `try`
         (`tests/harness/test_bytecode.py`)."""
-        holders = holders_of(leaking, young) if leaking else []
+        evidence = case.evidence
+        holders = holders_of(leaking, case.young) if leaking else []
         places = [
             id(obj if holder is None else holder)
             for obj, holder in zip(leaking, holders, strict=True)
@@ -505,6 +513,8 @@ class Session:
             holders = []
         for rest in (leaking, hanging, places, holders):
             rest.reverse()
+        patience = iter(_PATIENCE)
+        unseen: list[tuple[Finding, grouping.Hanging, int, Leak]] = []
         while leaking:
             obj, what, place = leaking.pop(), hanging.pop(), places.pop()
             others = set(found.values()) - {""}
@@ -516,23 +526,36 @@ class Session:
             finding = watched = None
             if place not in found:
                 finding, may_pass = grouping.finding_of(
-                    obj, what, name, evidence.per_run(key(obj)), bounds
+                    obj, what, case.name, evidence.per_run(key(obj)), case.bounds
                 )
                 if may_pass and finding and finding.fingerprint not in self.findings.groups:
                     watched = weakly(obj)
             holder = holders.pop() if holders else None
             if watched is not None:
                 obj = holder = None  # the holder may be the thread's, and live with ours
-                obj = _patiently(watched)
+                obj = _patiently(watched, patience)
                 if obj is None:
                     continue
+            if watched is not None or not COUNTED:
+                holder = holders_of([obj, *leaking], case.young)[0]
+            if finding and finding.verdict != "immortal" and holder is None and not may_be_part:
+                unseen.append((finding, what, place, Leak("", obj, None)))
+                del obj
+                continue
             if place not in found:
                 found[place] = self._add(finding, may_be_part, others, evidence.haste)
-            if watched is not None or not COUNTED:
-                holder = holders_of([obj, *leaking], young)[0]
+                case.explained[id(obj)] = found[place]
             if found[place] or holder is not None:  # what is none is none by its holder alone
                 known.append(Leak(found[place], obj, holder))
             del obj, holder
+        for finding, what, place, leak in unseen:
+            # What C holds and leads to what has a path is a part of that: of a thread that waits,
+            # its first call, and the functions in its calls.
+            near = {case.explained[mark] for mark in what.ids & case.explained.keys()} - {""}
+            leak.fingerprint = found[place] = min(
+                near or [self._add(finding, False, set(), evidence.haste)]
+            )
+            known.append(leak)
 
     def _add(self, finding: Finding | None, may_be_part: bool, others: set[str], note: str) -> str:
         """Add a finding; return its fingerprint, or "" for what only the runner holds.
@@ -554,9 +577,10 @@ def _is_alone() -> bool:
     return threading.active_count() == 1
 
 
-def _patiently(watched: ref[object]) -> object | None:
-    """Give other threads time to let go of an object, and return it if none does."""
-    for seconds in _PATIENCE:
+def _patiently(watched: ref[object], patience: Iterator[float]) -> object | None:
+    """Give other threads what is left of their time to let go of an object, and return it if none
+    does."""
+    for seconds in patience:
         time.sleep(seconds)
         if watched() is not None:
             gc.collect()

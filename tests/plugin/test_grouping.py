@@ -234,6 +234,27 @@ def test_a_memo_that_is_cleared_before_it_is_filled_is_none(judge, tests) -> Non
     assert run.leaks == [], run.text
 
 
+@pytest.mark.skipif(not COUNTED, reason="what C alone holds is only told by reference counts")
+def test_a_thread_that_waits_is_one_leak(judge) -> None:
+    """With its first call, which C holds, and the functions in its calls; also in a second test."""
+    run = judge(
+        """
+        import queue, threading
+        class Watcher:
+            def __init__(self):
+                self.events = queue.Queue()
+                self.thread = threading.Thread(target=self.run, daemon=True)
+                self.thread.start()
+            def run(self):
+                any(self.events.get() for _ in range(3))
+        def test_watches(): Watcher()
+        def test_watches_too(): Watcher()
+        """
+    )
+    (leak,) = run.leaks
+    assert leak["tests"].keys() == {"test_it.py::test_watches", "test_it.py::test_watches_too"}
+
+
 def test_what_hangs_on_a_harmless_kind_is_one_leak_with_it(judge) -> None:
     """Of a kind that many tests leave in a cache, one is leaked with its parts."""
     run = judge(
