@@ -32,9 +32,10 @@ def as_markdown(result: dict[str, Any]) -> str:
         + "".join(map(_row, suites))
         + f"\n{tests} published tests in {len(real)} suites.\n"
         + "\n*Outcomes* are those of every phase of every test, compared with the first run without"
-        " the plugin. *Not judged* are tests that pass once, and fail when they are rerun in the"
-        " same process: each is named in the plugin's report. Cycles are garbage that only the"
-        " collector frees: they are reported apart, and fail nothing.\n"
+        " the plugin. *Not judged* are tests that fail when they are rerun in the same process,"
+        " that look at the whole heap, or whose reruns don't fit in the budget: each is named in"
+        " the plugin's report, with the reason. Cycles are garbage that only the collector frees:"
+        " they are reported apart, and fail nothing.\n"
         + "\n## Groups\n\n"
         + "| suite | fingerprint | class | what is left, and who holds it | tests | where | why |\n"
         + "|---|---|---|---|--:|---|---|\n"
