@@ -50,7 +50,7 @@ def asks_for_the_heap(item: Any) -> bool:
 def _functions_of(item: Any) -> Iterator[_Function]:
     cls = getattr(item, "cls", None)
     yield from _functions(getattr(item, "obj", None))
-    for name in ("setUp", "tearDown"):
+    for name in ("setUp", "asyncSetUp", "tearDown", "asyncTearDown"):
         yield from _functions(getattr(cls, name, None))
     given = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {}).values()
     for fixture in (each for same in given for each in same):
@@ -95,10 +95,12 @@ def _called(function: _Function) -> Iterator[_Function]:
         with suppress(ValueError):  # the cell is empty
             yield from _functions(cell.cell_contents)
     names, visible = _names(function.__code__), function.__globals__
-    values = [visible[name] for name in names & visible.keys()]
-    for module in values[:]:
-        if type(module) is types.ModuleType:
-            values += [vars(module)[name] for name in names & vars(module).keys()]
+    values = [visible.get(name, sys.modules.get(name)) for name in names]
+    modules = [each for each in values if type(each) is types.ModuleType]
+    for module in modules:
+        inside = [vars(module)[name] for name in names & vars(module).keys()]
+        values += inside
+        modules += (m for m in inside if type(m) is types.ModuleType and m not in modules)
     for value in values:
         yield from filter(_is_foreign, _functions(value))
 

@@ -319,12 +319,12 @@ def _tracers() -> list[object]:
 def _is_bookkeeping(obj: object) -> bool:
     """Tell whether this says nothing: weak references and their callbacks in C, of which the
     registries of abstract classes are full; iterators of the runner's loops; empty containers;
-    what a class keeps out of the collector's view to find its subclasses."""
+    the dict in which a class has its subclasses, by their addresses, and which only C holds."""
     if type(obj) is types.BuiltinFunctionType:
         return is_a(obj.__self__, ref)
     if type(obj) is dict and obj:
-        first = next(iter(obj.values()))
-        return type(first) is ref and is_a(first(), type)
+        address, first = next(iter(obj.items()), (None, None))
+        return type(address) is int and type(first) is ref and address == id(first())
     return name_of(type(obj)) in _PASSING or (is_container(obj) and not obj)
 
 

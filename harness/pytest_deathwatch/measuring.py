@@ -57,6 +57,10 @@ class Budget:
         allowed = _FREE + self.percent / 100 * self._tests
         return self._reruns + _FEWEST * seconds <= allowed
 
+    def waited(self, seconds: float) -> None:
+        """Note what of the time was no work: a wait for other threads."""
+        self._reruns -= seconds
+
     @contextmanager
     def rerunning(self) -> Iterator[None]:
         began = time.perf_counter()

@@ -190,7 +190,7 @@ class Terminal:
         text = f"deathwatch: leaks: {', '.join(words) or 'none'}"
         if cycles := findings.of("cycle"):
             text += f"; cycles: {len(cycles)}"
-        judged = findings.tests - len(findings.unjudged)
+        judged = max(0, findings.tests - len(findings.unjudged))
         return text + f" ({judged} tests judged, {findings.rerun} of them by reruns)"
 
     @pytest.hookimpl(trylast=True)

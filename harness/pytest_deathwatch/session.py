@@ -7,7 +7,8 @@ import gc
 import sys
 import threading
 import time
-from collections import Counter
+import types
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 from weakref import ref
@@ -22,7 +23,7 @@ from .asking import unjudgeable
 from .collecting import Collecting
 from .cycles import Mark
 from .findings import Finding, Findings, printable
-from .heap import Key, Node, Window, key, static_roots
+from .heap import Key, Node, Window, is_a, key, static_roots
 from .measuring import Budget, Evidence, Measurement
 from .memory import Leak, Memory, holders_of
 from .reporting import Verdicts
@@ -32,8 +33,13 @@ from .scopes import Scopes, left
 _PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between looks whether another thread has let go of what looks like a leak."""
 
-_TOOK = pytest.StashKey[tuple[float, float]]()
-"""Seconds that a test took until its teardown, and those of them for fixtures of higher scopes."""
+_CALLS = (types.FunctionType, types.MethodType, types.GeneratorType, types.CoroutineType)
+"""What the frames of another thread hold out of sight while it is called."""
+
+_TOOK = pytest.StashKey[tuple[float, dict[str, float]]]()
+"""Seconds that a test took until its teardown, and those of them for fixtures, by their scopes."""
+_STAY = ("class", "module", "package", "session")
+"""Scopes that reruns of a test don't set up again, inner ones first."""
 
 
 class _Case(NamedTuple):
@@ -62,7 +68,8 @@ class Session:
         self.collecting = Collecting()
         self._window: Window | None = None
         self._clean = False
-        self._took = self._fixtures = 0.0
+        self._phases: dict[str | None, float] = {}
+        self._fixtures: defaultdict[str, float] = defaultdict(float)
         self._previous: pytest.Item | None = None
         self._static: list[object] = []
         self._frozen = False
@@ -78,7 +85,7 @@ class Session:
         problem = unjudgeable(item)
         window = self._window = self._open() if problem is None else None
         self._clean = True
-        self._took = self._fixtures = 0.0
+        self._phases, self._fixtures = {}, defaultdict(float)
         started = time.perf_counter()
         try:
             result = yield
@@ -86,7 +93,8 @@ class Session:
             self.budget.ran(began - started)
             # the wrappers' generators are passing: pluggy's frame above holds them
             above = sys._getframe(1).f_locals
-            item.stash[_TOOK] = self._took, self._fixtures
+            took = self._phases.get("setup", 0.0) + self._phases.get("call", 0.0)
+            item.stash[_TOOK] = took, self._fixtures
             if problem is not None and self._clean:
                 self._leave(item.nodeid, problem)
             self._judge(item, nextitem, window, [above, *above.values()])
@@ -113,8 +121,8 @@ class Session:
         self,
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        if not self.reruns.active and report.when != "teardown":
-            self._took += report.duration
+        if not self.reruns.active:  # of the call, the last one: subtests have reports before it
+            self._phases[report.when] = report.duration
         if not report.passed or hasattr(report, "wasxfail"):
             self._clean = False
         return report
@@ -126,8 +134,8 @@ class Session:
         """What a fixture of a higher scope makes is judged when its scope ends."""
         began = time.perf_counter()
         value = yield
-        if fixturedef.scope != "function":
-            self._fixtures += time.perf_counter() - began
+        if not self.reruns.active:
+            self._fixtures[fixturedef.scope] += time.perf_counter() - began
         window = self._window  # None while a scope is judged
         if window is not None and fixturedef.scope != "function":
             if not self.reruns.active and fixturedef.scope in ("class", "module"):
@@ -189,8 +197,7 @@ class Session:
         known, news = self.memory.known(marks or set())
         shown = self.memory.shown(counts, item.nodeid) | known
         is_new = bool(suspects or news or marks is None)
-        took, of_fixtures = item.stash[_TOOK]
-        own = max(0.0, took - of_fixtures)
+        own = _cost(item, _STAY)
         if not is_new and not self.budget.allows(own):
             doubtful.clear()
         if (is_new or doubtful) and self._may_rerun(item.nodeid, own):
@@ -212,14 +219,14 @@ class Session:
         self.verdicts.show(item, shown - {""}, item)
 
     def _beside(self, item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | None:
-        """Return the test before this one where it can run again without ending a scope that is
-        needed: in the same class or module, or in the class before where that of `item` ended."""
+        """Return the last test that was judged, where it can run again without ending a scope that
+        is needed: in the same class or module, or in another class where that of `item` ended."""
         other, parent = self._previous, item.parent
         if other is None or other is item or other.parent is parent:
             return other if other is not item else None
         if not isinstance(parent, pytest.Class) or not isinstance(other.parent, pytest.Class):
             return None
-        has_ended = nextitem is None or nextitem.parent is not parent
+        has_ended = nextitem is None or parent not in nextitem.listchain()
         return other if has_ended and other.parent.parent is parent.parent else None
 
     def _may_rerun(self, name: str, seconds: float) -> bool:
@@ -242,7 +249,8 @@ class Session:
         kinds: set[Key],
     ) -> None:
         """Rerun a test with its whole scope, which is torn down each time."""
-        if not self._may_rerun(first.nodeid, first.stash[_TOOK][0]):
+        stay = _STAY[1:] if isinstance(node, pytest.Class) else _STAY[2:]
+        if not self._may_rerun(first.nodeid, _cost(first, stay)):
             return
         self._window = None
         window = self._open()
@@ -298,11 +306,11 @@ class Session:
         foreseeable = bool(marks)
         garbage, marks = self._look_for_cycles(window)
         window.settle()
-        left = self._left(made, window)
+        alive = self._left(made, window)
         if foreseeable:
-            self.memory.foresight += -1 if left else 1
+            self.memory.foresight += -1 if alive else 1
         has_told = made not in tells and foreseen.get(made, marks) == marks
-        tells[made] = has_told and garbage == made and not left
+        tells[made] = has_told and garbage == made and not alive
         return marks
 
     def _foresee_cycles(self, objs: list[object]) -> set[Mark] | None:
@@ -528,17 +536,20 @@ class Session:
                 finding, may_pass = grouping.finding_of(
                     obj, what, case.name, evidence.per_run(key(obj)), case.bounds
                 )
-                if may_pass and finding and finding.fingerprint not in self.findings.groups:
+                if may_pass and finding and not self._is_known(finding):
                     watched = weakly(obj)
             holder = holders.pop() if holders else None
             if watched is not None:
                 obj = holder = None  # the holder may be the thread's, and live with ours
+                began = time.perf_counter()
                 obj = _patiently(watched, patience)
+                self.budget.waited(time.perf_counter() - began)
                 if obj is None:
                     continue
             if watched is not None or not COUNTED:
                 holder = holders_of([obj, *leaking], case.young)[0]
-            if finding and finding.verdict != "immortal" and holder is None and not may_be_part:
+            is_call = is_a(obj, *_CALLS)
+            if finding and finding.verdict != "immortal" and is_call and not _is_alone():
                 unseen.append((finding, what, place, Leak("", obj, None)))
                 del obj
                 continue
@@ -549,13 +560,19 @@ class Session:
                 known.append(Leak(found[place], obj, holder))
             del obj, holder
         for finding, what, place, leak in unseen:
-            # What C holds and leads to what has a path is a part of that: of a thread that waits,
-            # its first call, and the functions in its calls.
+            # A thread that waits is one leak with its first call and the functions in its calls,
+            # which C holds, and which lead to what has a path.
             near = {case.explained[mark] for mark in what.ids & case.explained.keys()} - {""}
+            if not near and not what.foreign:
+                near = set(found.values()) - {""}
             leak.fingerprint = found[place] = min(
                 near or [self._add(finding, False, set(), evidence.haste)]
             )
             known.append(leak)
+
+    def _is_known(self, finding: Finding) -> bool:
+        groups = self.findings.groups
+        return finding.fingerprint in groups or finding.fingerprint in self.verdicts.baseline
 
     def _add(self, finding: Finding | None, may_be_part: bool, others: set[str], note: str) -> str:
         """Add a finding; return its fingerprint, or "" for what only the runner holds.
@@ -570,6 +587,12 @@ class Session:
         if note:
             finding.text += f"\n\n{note}"
         return self.findings.add(finding).fingerprint
+
+
+def _cost(item: pytest.Item, stay: tuple[str, ...]) -> float:
+    """Return what a rerun takes, in seconds, of which these scopes stay set up."""
+    took, fixtures = item.stash[_TOOK]
+    return max(0.0, took - sum(fixtures.get(scope, 0.0) for scope in stay))
 
 
 def _is_alone() -> bool:

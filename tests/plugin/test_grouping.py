@@ -129,6 +129,8 @@ def test_what_a_class_keeps_of_its_subclasses_says_nothing() -> None:
     assert kept
     assert all(map(_is_bookkeeping, kept))
     assert not _is_bookkeeping({"first": weakref.ref(Second())})
+    assert not _is_bookkeeping({"first": weakref.ref(First)})
+    assert not _is_bookkeeping({1: weakref.ref(First)})
     assert not _is_bookkeeping({"first": First})
 
 
@@ -187,6 +189,7 @@ def test_an_idle_callback_does_not_hide_a_leak_beside_it(judge) -> None:
 
 
 MEMO = """
+import pytest
 MEMO, CALLS = {}, []
 class ParseError(Exception): pass
 def parse(text):
@@ -216,6 +219,16 @@ def test_calls():
     assert CALLS[:4] == ["set up before", "torn down before", "set up", "torn down"]
     assert CALLS[-4:] == ["set up", "torn down", "set up before", "torn down before"]
 """,
+    "nowhere that can be run": """
+class TestBefore:
+    def test_before(self): parse("fine")
+class TestParse:
+    def teardown_class(cls): CALLS.append("torn down")
+    @pytest.mark.leaks(reason="no test that can be run lets go of it")
+    def test_parse(self): fails()
+    class TestInside:
+        def test_inside(self): assert not CALLS
+""",
     "in the class before, the last": """
 import unittest
 class TestBefore(unittest.TestCase):
@@ -231,7 +244,7 @@ def test_a_memo_that_is_cleared_before_it_is_filled_is_none(judge, tests) -> Non
     """Another test lets go of the exception in it."""
     run = judge(MEMO + tests)
     assert run.outcomes.keys() == {"passed"}, run.text
-    assert run.leaks == [], run.text
+    assert not [leak for leak in run.leaks if leak["status"] != "expected"], run.text
 
 
 @pytest.mark.skipif(not COUNTED, reason="what C alone holds is only told by reference counts")
@@ -253,6 +266,33 @@ def test_a_thread_that_waits_is_one_leak(judge) -> None:
     )
     (leak,) = run.leaks
     assert leak["tests"].keys() == {"test_it.py::test_watches", "test_it.py::test_watches_too"}
+
+
+@pytest.mark.skipif(not COUNTED, reason="what C alone holds is only told by reference counts")
+def test_what_c_holds_and_leads_to_a_leak_is_a_leak_of_its_own(judge) -> None:
+    """Of two causes, each is named, also where one is known, and of a later test with one alone."""
+    run = judge(
+        """
+        import ctypes
+        REGISTRY = []
+        class Connection: pass
+        class Buffer:
+            def __init__(self, connection): self.connection = connection
+        def leak(obj): ctypes.pythonapi.Py_IncRef(ctypes.py_object(obj))
+        def test_one():
+            REGISTRY.append(Connection())
+        def test_both():
+            REGISTRY.append(Connection())
+            leak(Buffer(REGISTRY[-1]))
+        def test_other():
+            leak(Buffer(None))
+        """
+    )
+    shown = {leak["type"].rpartition(".")[2]: sorted(leak["tests"]) for leak in run.leaks}
+    assert shown == {
+        "Connection": ["test_it.py::test_both", "test_it.py::test_one"],
+        "Buffer": ["test_it.py::test_both", "test_it.py::test_other"],
+    }, run.text
 
 
 def test_what_hangs_on_a_harmless_kind_is_one_leak_with_it(judge) -> None:

@@ -822,6 +822,13 @@ def db():
     time.sleep(0.5)
 def test_leaks(db): JOBS.append(Job())
 """,
+    "a fixture of the session, beside one of the module": """
+@pytest.fixture(scope="session")
+def db(): time.sleep(0.5)
+@pytest.fixture(scope="module")
+def job(db): JOBS.append(Job())
+def test_leaks(job): pass
+""",
     "the test after the leak of a fixture": """
 @pytest.fixture(scope="module")
 def job(): JOBS.append(Job())
@@ -841,6 +848,28 @@ JOBS = []
 {tests}""")
     (leak,) = run.leaks
     assert leak["tests"].keys() == {"test_it.py::test_leaks"}, run.text
+
+
+def test_waiting_for_threads_is_not_in_the_budget(judge, pytester) -> None:
+    """Each leak that another thread holds takes three seconds."""
+    pytester.makeconftest("from pytest_deathwatch import measuring; measuring._FREE = 2.0")
+    run = judge(
+        """
+        import queue, threading
+        class Job: pass
+        class Held: pass
+        JOBS, HERE = [], queue.Queue()
+        def hold(held): HERE.get()
+        def test_thread():
+            threading.Thread(target=hold, args=(Held(),), daemon=True).start()
+        def test_leaks(): JOBS.append(Job())
+        """
+    )
+    assert not run.data["unjudged"], run.text
+    assert {test for leak in run.leaks for test in leak["tests"]} == {
+        "test_it.py::test_thread",
+        "test_it.py::test_leaks",
+    }
 
 
 def test_a_scope_is_in_the_budget_with_its_fixtures(judge, pytester) -> None:
