@@ -114,7 +114,7 @@ def _functions(obj: Any) -> Iterator[_Function]:
     if type(obj) is _Function:
         yield obj
     if type(obj) in (_Function, functools._lru_cache_wrapper):
-        handle = vars(obj).get("hypothesis")
+        handle: Any = vars(obj).get("hypothesis")
         of_hypothesis = package(type(handle)) == "hypothesis"
         inner = (vars(obj).get("__wrapped__"), of_hypothesis and handle.inner_test)
         yield from (each for each in inner if type(each) is _Function)
