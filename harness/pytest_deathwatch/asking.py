@@ -15,8 +15,8 @@ from .heap import NOT_FOREIGN, package
 
 _ASKERS = (gc.get_objects, gc.get_referrers)
 _ASKS = frozenset(each.__name__ for each in _ASKERS)
-_CALLS = 3
-"""How far from a test or fixture the function that asks may be: a helper of a helper's helper."""
+_CALLS = 2
+"""How far from a test or fixture the function that asks may be: a helper, or a helper's helper."""
 _Function = types.FunctionType
 _known: list[WeakKeyDictionary[_Function, bool]] = [WeakKeyDictionary() for _ in range(_CALLS + 1)]
 
@@ -42,7 +42,7 @@ def asks_for_the_heap(item: Any) -> bool:
     """Tell whether a test, one of its fixtures or their helpers name what asks for all objects.
 
     Told from the names in their code: a function that is called by another way, as through a class,
-    or from a distance of more than three calls, is not seen.
+    in a library by another function, or from a distance of more than two calls, is not seen.
     """
     return any(_asks(function, _CALLS) for function in _functions_of(item))
 
@@ -66,9 +66,17 @@ def _asks(function: _Function, calls: int) -> bool:
     known = _known[calls].get(function)
     if known is None:
         known = _known[calls][function] = _asks_itself(function) or (
-            calls > 0 and any(_asks(each, calls - 1) for each in _called(function))
+            calls > 0
+            and not _is_installed(function)
+            and any(_asks(each, calls - 1) for each in _called(function))
         )
     return known
+
+
+def _is_installed(function: _Function) -> bool:
+    """Tell whether this is a library's: that could ask by one of its functions, as `asizeof` of
+    pympler's, and seldom does."""
+    return "-packages" in function.__code__.co_filename
 
 
 def _asks_itself(function: _Function) -> bool:

@@ -113,10 +113,9 @@ class TestIt(unittest.TestCase):
     def setUp(self): self.found = holders(OLD)
     def test_it(self): self.assertEqual(self.found, [HOLDER])
 """,
-    "three calls away": """
-def first(): return second()
-def second(): return holders(OLD)
-def test_it(): assert first() == [HOLDER]
+    "two calls away": """
+def helper(): return holders(OLD)
+def test_it(): assert helper() == [HOLDER]
 """,
     "imported as another name": """
 from gc import get_referrers as users
