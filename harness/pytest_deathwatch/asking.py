@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .heap import NOT_FOREIGN, package
+from .heap import NOT_FOREIGN, fixtures_of, package
 
 _ASKERS = (gc.get_objects, gc.get_referrers)
 _ASKS = frozenset(each.__name__ for each in _ASKERS)
@@ -31,14 +31,14 @@ def unjudgeable(item: Any) -> str | None:
     try:
         if "_hypothesis_pytestplugin" in sys.modules and "pytester" in item.fixturenames:
             return "it runs pytest, which loads Hypothesis anew, and that looks at the whole heap"
-        if asks_for_the_heap(item):
+        if _asks_for_the_heap(item):
             return "it looks at the whole heap, by gc.get_objects or gc.get_referrers"
     except Exception:  # an item of another kind than pytest's own: it is run as it always was
         return None
     return None
 
 
-def asks_for_the_heap(item: Any) -> bool:
+def _asks_for_the_heap(item: Any) -> bool:
     """Tell whether a test, one of its fixtures or their helpers name what asks for all objects.
 
     Told from the names in their code: a function that is called by another way, as through a class,
@@ -52,8 +52,7 @@ def _functions_of(item: Any) -> Iterator[_Function]:
     yield from _functions(getattr(item, "obj", None))
     for name in ("setUp", "asyncSetUp", "tearDown", "asyncTearDown"):
         yield from _functions(getattr(cls, name, None))
-    given = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {}).values()
-    for fixture in (each for same in given for each in same):
+    for fixture in fixtures_of(item):
         yield from _functions(fixture.func)
     if hasattr(item, "dtest"):
         for example in item.dtest.examples:

@@ -294,9 +294,14 @@ def _finalizers(item: pytest.Item) -> list[object]:
 
     Those of a session's fixture get one more with every fixture that asks for it.
     """
+    return [getattr(each, "_finalizers", None) for each in fixtures_of(item)]
+
+
+def fixtures_of(item: pytest.Item) -> list[Any]:
+    """Return the definitions of all fixtures that a test may get. No other kind of item has any."""
     info = getattr(item, "_fixtureinfo", None)
     given = getattr(info, "name2fixturedefs", {}).values()
-    return [getattr(each, "_finalizers", None) for definitions in given for each in definitions]
+    return [each for definitions in given for each in definitions]
 
 
 def _tracers() -> list[object]:

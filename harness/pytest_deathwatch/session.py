@@ -222,8 +222,10 @@ class Session:
         """Return the last test that was judged, where it can run again without ending a scope that
         is needed: in the same class or module, or in another class where that of `item` ended."""
         other, parent = self._previous, item.parent
-        if other is None or other is item or other.parent is parent:
-            return other if other is not item else None
+        if other is None or other is item:
+            return None
+        if other.parent is parent:
+            return other
         if not isinstance(parent, pytest.Class) or not isinstance(other.parent, pytest.Class):
             return None
         has_ended = nextitem is None or parent not in nextitem.listchain()

@@ -84,8 +84,7 @@ class Snapshot:
 
 
 def _noted() -> dict[int, ref[object] | None]:
-    known = {id(o): weakly(o) for o in gc.get_objects()}
-    return known | {id(wr): None for wr in known.values()}
+    return {id(o): weakly(o) for o in gc.get_objects()}
 
 
 def _without(objects: list[object], one: object) -> list[object]:
