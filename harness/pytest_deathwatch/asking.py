@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import pytest
+
 from .heap import NOT_FOREIGN, fixtures_of, package
 
 _ASKERS = (gc.get_objects, gc.get_referrers)
@@ -19,6 +21,22 @@ _CALLS = 2
 """How far from a test or fixture the function that asks may be: a helper, or a helper's helper."""
 _Function = types.FunctionType
 _known: list[WeakKeyDictionary[_Function, bool]] = [WeakKeyDictionary() for _ in range(_CALLS + 1)]
+
+
+class Asking:
+    """Asks each function of tests once: those of one function, and no others, share what pytest
+    knows of their fixtures."""
+
+    def __init__(self) -> None:
+        self._info: object = None
+        self._answer: str | None = None
+
+    def unjudgeable(self, item: pytest.Item) -> str | None:
+        """Say why the heap can't be frozen for a test; None where it can."""
+        info = getattr(item, "_fixtureinfo", None)
+        if info is None or info is not self._info:
+            self._info, self._answer = info, unjudgeable(item)
+        return self._answer
 
 
 def unjudgeable(item: Any) -> str | None:

@@ -11,6 +11,9 @@ _SHARE = 50
 so that all of them take 2 % of a run."""
 _GROWTH = 1.1
 """By how much the process may have grown since the last one, before one is due at once."""
+_LOOK = 0.02
+"""Seconds between looks at the size of the process: each takes as long as a trivial test's check,
+and ten times as long in some sandboxes."""
 
 
 class Collecting:
@@ -24,6 +27,7 @@ class Collecting:
         self.left = 0
         """Objects that tests have left since, and that may be garbage by now."""
         self._due = 0.0
+        self._look = 0.0
         self._size = 0
 
     def between_tests(self) -> None:
@@ -34,8 +38,12 @@ class Collecting:
         if not self.left or not (gc.isenabled() and gc.get_threshold()[0]):
             return
         began = time.perf_counter()
-        if began < self._due and _resident() <= self._size * _GROWTH:
-            return
+        if began < self._due:
+            if began < self._look:
+                return
+            self._look = began + _LOOK
+            if _resident() <= self._size * _GROWTH:
+                return
         gc.collect()
         ended = time.perf_counter()
         self.left, self._due, self._size = 0, ended + _SHARE * (ended - began), _resident()

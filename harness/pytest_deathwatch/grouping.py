@@ -156,6 +156,23 @@ _BOUNDED = ("re._cache", "re._cache2", "sys.last_exc", "sys.last_value", "sys.la
 three have the last error that a console or a runner has shown."""
 
 
+def _in_library(heap: Heap) -> tuple[set[int], list[object]]:
+    """Return the ids of what these roots hold, and all that hangs on it; and the dicts that do."""
+    held: list[object] = []
+    roots: list[object] = []
+    for module, _, name in (each.partition(".") for each in _BOUNDED):
+        names = vars(sys.modules.get(module, types))
+        value = names.get(name)
+        if type(value) is dict:
+            roots.append(value)
+            held += referents(value)
+        elif value is not None:
+            roots.append(names)
+            held.append(value)
+    held = [obj for obj in held if id(obj) in heap.objects]
+    return (set(heap.reach(held)) if held else set()), roots
+
+
 @dataclass(frozen=True)
 class Hanging:
     """What hangs on one survivor, in numbers."""
@@ -197,14 +214,16 @@ class Bounds:
     caches: list[Any] = field(default_factory=list)
 
     @classmethod
-    def of(cls, heap: Heap, caches: list[Any] | None = None) -> Bounds:
-        """Look at these caches alone, or at whatever there is."""
+    def of(cls, heap: Heap, whole: Heap, caches: list[Any] | None = None) -> Bounds:
+        """Look at these caches alone, or at whatever there is; what the standard library replaces
+        is looked for in the `whole` of what is left."""
         keepers = _keepers() if caches is None else {_LRU_CACHE: caches, deque: [], queue.Queue: []}
         queues = [each for each in keepers[deque] if each.maxlen is not None]
         queues += [each.queue for each in keepers[queue.Queue] if each.maxsize > 0]
         cached, parts, used = bounded(heap, keepers[_LRU_CACHE])
         queued, queues = in_bounded_queues(heap, queues)
-        return cls(cached, queued, parts + queues, used)
+        kept, roots = _in_library(whole)
+        return cls(cached | kept, queued, parts + queues + roots, used)
 
     def __contains__(self, obj: object) -> bool:
         return id(obj) in self.cached or id(obj) in self.queued

@@ -190,6 +190,13 @@ def is_builtin(kind: Key) -> bool:
     return kind[0].startswith("builtins.")
 
 
+def pattern(objs: list[object]) -> int:
+    """Return a number that is the same for objects of the same classes and functions, in the same
+    order. It tells nothing of frames, generators and the like, which have a class for all code."""
+    function = types.FunctionType
+    return hash(tuple([id(obj.__code__ if type(obj) is function else type(obj)) for obj in objs]))
+
+
 def words(kind: Key) -> str:
     """Put a key into words, on one line whatever a class is called."""
     return printable(_words(kind))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import types
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet, ref
 
 from deathwatch.referents import referents
@@ -23,6 +24,17 @@ _FOREIGN_HARMLESS_AFTER = 20
 # How many tests have to add to a known leak when rerun before others that leave such an object are
 # believed (in the suite of click a thousand do); as many more for each one that doesn't.
 _BELIEVED_AFTER = 10
+_STEPS = 2
+"""How many young objects may be between a leak and its holder: a cache's entry, and its key."""
+
+_UNTOLD = (
+    type,
+    types.FrameType,
+    types.TracebackType,
+    types.GeneratorType,
+    types.CoroutineType,
+)
+"""Objects of these classes are of as many kinds as there is code."""
 
 
 class Leak:
@@ -32,10 +44,11 @@ class Leak:
     one the kind must tell, and that of a builtin object, a method or a cell, doesn't.
     """
 
-    def __init__(self, fingerprint: str, obj: object, holder: object | None) -> None:
+    def __init__(self, fingerprint: str, obj: object, holder: Holder | None) -> None:
         self.fingerprint = fingerprint
         self.kind = key(obj)
-        self.holder = holder
+        self.holder = holder and holder.obj
+        self._is_near = holder is None or holder.is_near
 
     def shown_by(self, alike: list[object], heap: Heap) -> list[object]:
         """Return which of the survivors of this kind are this leak again."""
@@ -43,7 +56,9 @@ class Leak:
             if is_builtin(self.kind):
                 return []
             return [obj for obj in alike if not heap.referred(obj)]
-        held = set(map(id, alike)).intersection(map(id, referents(self.holder)))
+        held = heap.objects.keys() & set(map(id, referents(self.holder)))
+        if not self._is_near:
+            held = heap.reach([heap.objects[mark] for mark in held]).keys()
         return [obj for obj in alike if id(obj) in held]
 
     def is_of(self, fingerprints: Collection[str]) -> bool:
@@ -67,6 +82,10 @@ class Memory:
         self.tells: dict[frozenset[Key], bool] = {frozenset(): True}
         # What the first test that made these kinds had in cycles, before anything was collected.
         self.foreseen: dict[frozenset[Key], set[Mark]] = {}
+        # Patterns of what tests made and had no kind that tells in it, and of what was left of it
+        # with no reason to look closer, with the number of objects that tests leave of it.
+        self.untelling: set[int] = set()
+        self.quiet: dict[int, int] = {}
         # How much more often these had all died in the collection than not: a rerun had to tell.
         self.foresight = 0
         self.caches: WeakSet[Any] = WeakSet()  # `lru_cache`s that excused something
@@ -132,6 +151,13 @@ class Memory:
         for kind in kinds:
             self._harmless.update([("", kind), (_file(test), kind)])
 
+    def learn_quiet(self, like: int, survivors: Iterable[object]) -> None:
+        """Note that tests of this pattern leave these, and that they are of no interest: the next
+        such test leaves the same. Not where a class doesn't say what kind they are."""
+        left = [obj for obj in survivors if not _is_plain(obj)]
+        if not any(is_a(obj, *_UNTOLD) for obj in left):
+            self.quiet[like] = len(left)
+
     def known(self, marks: Collection[Mark]) -> tuple[set[str], set[Mark]]:
         """Return the fingerprints of the cycles that were judged, and the others."""
         news = {mark for mark in marks if mark not in self.cycles}
@@ -168,25 +194,55 @@ def _is_plain(obj: object) -> bool:
     return type(obj) is list and all(package(type(each)) == "hypothesis" for each in held)
 
 
-def holders_of(objs: list[object], young: Collection[int]) -> list[object | None]:
-    """Return for each object a container that refers to it, other than what survived with it,
-    by the ids of that: it may be a part of the leak.
+class Holder(NamedTuple):
+    """What refers to an object, by itself or by what survived with the object."""
 
-    One walk over the heap, for all of them.
+    obj: object
+    is_near: bool
+
+
+def holders_of(objs: list[object], young: Collection[int]) -> list[Holder | None]:
+    """Return for each object a container that refers to it, other than what survived with it,
+    by the ids of that: it may be a part of the leak. Where there is none, one that refers to what
+    survived and leads to the object in a few steps, as a cache does by a key.
+
+    One walk over the heap for all of them, and one more for each step.
     """
+    return _holders_of(objs, young, {id(objs)}, _STEPS)
+
+
+def _holders_of(
+    objs: list[object], young: Collection[int], mine: set[int], steps: int
+) -> list[Holder | None]:
     asked = tuple(objs)  # which CPython 3.13 and later would find as a holder
-    mine = {id(objs), id(asked), *map(id, objs), *young}
-    holders = [
-        each
-        for each in gc.get_referrers(*asked)
-        if id(each) not in mine and (is_container(each) or hasattr(type(each), "__dict__"))
+    mine |= {id(asked), *map(id, objs)}
+    referrers = [each for each in gc.get_referrers(*asked) if id(each) not in mine]
+    between = [each for each in referrers if id(each) in young]
+    near = [each for each in referrers if id(each) not in young and _can_hold(each)]
+    near = [each for each in near if not _is_of_young(each, young)]
+    found = _by_referrer(objs, near, [Holder(each, True) for each in near])
+    if steps and between and None in found:
+        mine |= {id(referrers), id(between), id(near)}
+        farther = _holders_of(between, young, mine, steps - 1)
+        by_others = _by_referrer(objs, between, [h and Holder(h.obj, False) for h in farther])
+        found = [one or other for one, other in zip(found, by_others, strict=True)]
+    return found
+
+
+def _by_referrer(
+    objs: list[object], referrers: list[object], holders: list[Holder | None]
+) -> list[Holder | None]:
+    """Return for each object the first holder that one of its referrers has."""
+    pairs = [
+        (set(map(id, referents(each))), holder)
+        for each, holder in zip(referrers, holders, strict=True)
+        if holder
     ]
-    holders = [each for each in holders if not _is_of_young(each, young)]
-    held = [set(map(id, referents(each))) for each in holders]
-    return [
-        next((each for each, ids in zip(holders, held, strict=True) if id(obj) in ids), None)
-        for obj in objs
-    ]
+    return [next((holder for ids, holder in pairs if id(obj) in ids), None) for obj in objs]
+
+
+def _can_hold(obj: object) -> bool:
+    return is_container(obj) or hasattr(type(obj), "__dict__")
 
 
 def _is_of_young(holder: object, young: Collection[int]) -> bool:

@@ -19,11 +19,11 @@ from deathwatch.explain.walk import COUNTED
 from deathwatch.watch.snapshot import weakly
 
 from . import cycles, grouping
-from .asking import unjudgeable
+from .asking import Asking
 from .collecting import Collecting
 from .cycles import Mark
 from .findings import Finding, Findings, printable
-from .heap import Key, Node, Window, is_a, key, static_roots
+from .heap import Key, Node, Window, exactly, is_a, key, pattern, static_roots
 from .measuring import Budget, Evidence, Measurement
 from .memory import Leak, Memory, holders_of
 from .reporting import Verdicts
@@ -66,6 +66,7 @@ class Session:
         self.scopes = Scopes()
         self.budget = Budget(percent)
         self.collecting = Collecting()
+        self.asking = Asking()
         self._window: Window | None = None
         self._clean = False
         self._phases: dict[str | None, float] = {}
@@ -82,7 +83,7 @@ class Session:
         if self.reruns.active:
             return (yield)
         self.reruns.remember(item)
-        problem = unjudgeable(item)
+        problem = self.asking.unjudgeable(item)
         window = self._window = self._open() if problem is None else None
         self._clean = True
         self._phases, self._fixtures = {}, defaultdict(float)
@@ -186,11 +187,25 @@ class Session:
     def _judge_test(
         self, item: pytest.Item, nextitem: pytest.Item | None, window: Window, passing: list[object]
     ) -> None:
-        marks = self._cycles(window)
+        marks: set[Mark] | None = set()
+        like: int | None = pattern(window.made())
+        if like in self.memory.untelling:
+            if window.settle():
+                like = pattern(window.made())
+            if like in self.memory.quiet:
+                self.collecting.left += self.memory.quiet[like]
+                self._previous = item
+                self.verdicts.show(item, set(), item)
+                return
+        else:
+            marks = self._cycles(window, like)
+            like = None
         survivors = window.survivors(item, passing)
         self.collecting.left += len(survivors)
         counts, rest = self.memory.recognise(survivors)
         suspects = self.memory.suspects(rest, item.nodeid)
+        if like is not None and not counts and not suspects:
+            self.memory.learn_quiet(like, survivors)
         survivors.clear()
         del survivors, rest
         doubtful = self.memory.doubtful(counts, item.nodeid)
@@ -276,7 +291,7 @@ class Session:
         except Exception as error:
             self._leave(item.nodeid, f"{type(error).__name__} after the reruns")
 
-    def _cycles(self, window: Window) -> set[Mark] | None:
+    def _cycles(self, window: Window, like: int) -> set[Mark] | None:
         """Let go of the garbage; return its cycles, or None where a rerun has to show them.
 
         To keep all garbage and look at it takes as long as two collections, and most tests make
@@ -285,11 +300,14 @@ class Session:
         the first time, and often for the last, all is looked at before the collection.
         """
         if self.verdicts.cycles == "ignore":
+            self.memory.untelling.add(like)
             window.settle()
             return set()
         tells, foreseen = self.memory.tells, self.memory.foreseen
         objs = window.made()
         made = cycles.telling_kinds(objs)
+        if not made and not exactly(objs, types.FrameType):
+            self.memory.untelling.add(like)
         is_first = made not in tells and made not in foreseen
         marks = self._foresee_cycles(objs) if is_first else None
         objs.clear()
@@ -443,7 +461,7 @@ class Session:
             return True
         kept, latest = evidence.kept, evidence.latest
         heap = grouping.Heap([*kept, *latest])
-        bounds = grouping.Bounds.of(heap, list(self.memory.caches))
+        bounds = grouping.Bounds.of(heap, heap, list(self.memory.caches))
         grown = [obj for obj in kept if key(obj) in growing]
         own = [evidence.objects, kept, latest]
         return not grown or not grouping.only_in_bounds(heap, grown, bounds, own)
@@ -461,9 +479,9 @@ class Session:
         leaking = replaced[:]
         own: list[Any] = [kept, latest, rest, replaced, heap.objects, whole.objects]
         bounds = grouping.Bounds()
-        for known in (True, False) if growing else ():
+        for known in (True, False) if growing or replaced else ():
             # To look for all caches and queues is to go through all objects.
-            bounds = grouping.Bounds.of(heap, list(self.memory.caches) if known else None)
+            bounds = grouping.Bounds.of(heap, whole, list(self.memory.caches) if known else None)
             leaking[:] = grouping.representatives(heap, growing, evidence.grown, bounds) + replaced
             leaking += grouping.held_beside(heap, growing, bounds, [*own, leaking])
             excused = grouping.excused(whole, leaking, bounds, [*own, leaking])
@@ -501,6 +519,7 @@ class Session:
             self._explain_each(case, leaking, hanging, known, found)
         finally:
             self.memory.leaks = known
+            self.memory.quiet.clear()  # what tests left without harm may be one of these
         return set(found.values()) - {""}
 
     def _explain_each(
@@ -516,7 +535,7 @@ class Session:
         evidence = case.evidence
         holders = holders_of(leaking, case.young) if leaking else []
         places = [
-            id(obj if holder is None else holder)
+            id(obj if holder is None else holder.obj)
             for obj, holder in zip(leaking, holders, strict=True)
         ]
         if not COUNTED:  # a list that C holds would seem to be held by ours alone
