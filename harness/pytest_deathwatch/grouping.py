@@ -31,8 +31,8 @@ _PASSING = ("machinery", "local", "passing")
 """Whose paths are no reason to live on: of the run's frames, this package's among them."""
 
 _FEW = 100
-"""Survivors that may lead to one whose holders are looked for: each with a reference too many
-costs a comparison per reference of the heap."""
+"""Survivors with a reference too many whose holders are looked for at most: each costs a comparison
+per reference of the heap."""
 
 _LRU_CACHE = type(functools.lru_cache(len))
 _FRAMES: tuple[type, ...] = (types.FrameType, types.TracebackType)
@@ -346,9 +346,10 @@ def only_held_by(heap: Heap, objs: list[object], holders: Iterable[object]) -> s
     if not COUNTED:
         return set()
     leading = {id(obj): heap.reaching([id(obj)]) for obj in objs}
-    leading = {mark: marks for mark, marks in leading.items() if len(marks) <= _FEW}
     holders = [objs, heap.objects, *holders]
     asked = heap.held_elsewhere(set().union(*leading.values()), holders)
+    if len(asked) > _FEW:
+        return set()
     known = {id(asked), *heap.objects, *map(id, holders)}
     others = [each for each in gc.get_referrers(*asked) if id(each) not in known] if asked else []
     held = set(map(id, referents(*others)))

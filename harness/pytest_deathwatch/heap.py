@@ -61,6 +61,7 @@ _PASSING = frozenset(
         "list_iterator",
         "tuple_iterator",
         "ReferenceType",
+        "_abc_data",
         "generator_wrapper",
     }
 )
@@ -329,9 +330,12 @@ def _tracers() -> list[object]:
 
 
 def _is_bookkeeping(obj: object) -> bool:
-    """Tell whether this says nothing: weak references and their callbacks in C, of which the
-    registries of abstract classes are full; iterators of the runner's loops; empty containers;
+    """Tell whether this says nothing: weak references and their callbacks in C, and sets of weak
+    references to classes, of which the registries of abstract classes are full: a class of long ago
+    gets one when it is asked for its subclasses; iterators of the runner's loops; empty containers;
     the dict in which a class has its subclasses, by their addresses, and which only C holds."""
+    if type(obj) is set:
+        return all(type(each) is ref and is_a(each(), type) for each in gc.get_referents(obj))
     if type(obj) is types.BuiltinFunctionType:
         return is_a(obj.__self__, ref)
     if type(obj) is dict and obj:

@@ -7,7 +7,7 @@ import types
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
-from weakref import WeakSet, ref
+from weakref import WeakSet
 
 from deathwatch.referents import referents
 
@@ -182,15 +182,13 @@ def _file(test: str) -> str:
 
 def _is_plain(obj: object) -> bool:
     """Tell whether a container says nothing: it holds plain values alone, of which the runner's
-    frames have many; or, a set, weak references to classes, as abstract classes note their like;
-    or, a list, what is Hypothesis' own: strategies get one when they are first drawn from."""
+    frames have many; or, a list, what is Hypothesis' own: strategies get one when they are first
+    drawn from."""
     if not is_container(obj):
         return False
     held = gc.get_referents(obj)
     if not any(map(gc.is_tracked, held)):
         return True
-    if type(obj) is set:
-        return all(type(each) is ref and is_a(each(), type) for each in held)
     return type(obj) is list and all(package(type(each)) == "hypothesis" for each in held)
 
 
