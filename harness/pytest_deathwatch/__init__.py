@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .fixture import Deathwatch
 
 RERUNS = 3
-BUDGET = 10
+BUDGET = 12
 
 _MARKERS = (
     "no_leaks(*types): the test fails when instances made in it survive it: of these types, or of"

@@ -48,6 +48,8 @@ class Findings:
     rerun: int = 0
     reruns: int = 0
     seconds: float = 0.0
+    unsearched: int = 0
+    """Tests whose cycles were not looked for."""
 
     def add(self, finding: Finding) -> Finding:
         """Add a finding, or its tests to the group that is there already."""
@@ -67,6 +69,7 @@ class Findings:
         self.rerun += data["rerun"]
         self.reruns += data["reruns"]
         self.seconds += data["seconds"]
+        self.unsearched += data["unsearched"]
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -74,6 +77,7 @@ class Findings:
             "rerun": self.rerun,
             "reruns": self.reruns,
             "seconds": round(self.seconds, 3),
+            "unsearched": self.unsearched,
             "groups": [group.to_dict() for group in self.ordered()],
             "unjudged": dict(sorted(self.unjudged.items())),
             "mended": dict(sorted(self.mended.items())),

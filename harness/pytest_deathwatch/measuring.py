@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 import types
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from weakref import ref
@@ -30,44 +29,6 @@ _SLOW = 1.0
 """Seconds that one rerun may take, before a test is rerun only as often as decides."""
 _MANY = 20_000
 """Survivors of one rerun, of which the same holds: each is counted again after every rerun."""
-_FREE = 10.0
-"""Seconds that all reruns together may take beyond their share of what the tests took."""
-_FEWEST = 2
-"""Reruns that decide."""
-
-
-class Budget:
-    """What reruns may cost: some percent of what the tests themselves took, and ten seconds.
-
-    A test is rerun where the fewest reruns that decide are likely to fit in: the light ones still
-    are when the heavy ones no longer can be. Where more reruns are asked for, it may take longer.
-    """
-
-    def __init__(self, percent: int) -> None:
-        self.percent = percent
-        self._tests = 0.0
-        self._reruns = 0.0
-
-    def ran(self, seconds: float) -> None:
-        """Note what a test took, with all that was set up and torn down for it."""
-        self._tests += seconds
-
-    def allows(self, seconds: float) -> bool:
-        """Tell whether what takes so long may be rerun."""
-        allowed = _FREE + self.percent / 100 * self._tests
-        return self._reruns + _FEWEST * seconds <= allowed
-
-    def waited(self, seconds: float) -> None:
-        """Note what of the time was no work: a wait for other threads."""
-        self._reruns -= seconds
-
-    @contextmanager
-    def rerunning(self) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._reruns += time.perf_counter() - began
 
 
 @dataclass
@@ -146,11 +107,13 @@ class Evidence:
         self.kept.clear()
 
 
-def _haste(took: float, left: int) -> str:
-    """Say why a test is to be rerun as rarely as possible, if it is."""
+def _haste(took: float, left: int, times: int, seconds: float) -> str:
+    """Say why a test is to be rerun as rarely as possible, if it is: `times` don't fit in so many
+    seconds, or take long anyway."""
     if left > _MANY:
         return f"rerun twice only: a rerun left {left} objects"
-    return f"rerun twice only: a rerun took {took:.1f} s" if took > _SLOW else ""
+    is_slow = took > _SLOW or times * took > seconds
+    return f"rerun twice only: a rerun took {took:.1f} s" if is_slow else ""
 
 
 def _telling(obj: object) -> bool:
@@ -196,10 +159,14 @@ def births(objects: list[object], known: dict[int, Birth], now: int) -> dict[int
 class Measurement:
     """One test, rerun until it is decided."""
 
-    def __init__(self, reruns: Reruns, window: Window, passing: Collection[object]) -> None:
+    def __init__(
+        self, reruns: Reruns, window: Window, passing: Collection[object], seconds: float
+    ) -> None:
+        """`seconds` are how long the reruns may take, about."""
         self._reruns = reruns
         self._window = window
         self._passing = passing
+        self._seconds = seconds
         self._born: dict[int, Birth] = {}
 
     def measure(
@@ -229,10 +196,10 @@ class Measurement:
             evidence.problem = self._reruns.rerun(item, stay)
             if evidence.problem:
                 return evidence
-            took = time.perf_counter() - began
             self._sample(item, evidence, marks)
+            took = time.perf_counter() - began
             if evidence.reruns == 1:
-                evidence.haste = _haste(took, len(evidence.objects))
+                evidence.haste = _haste(took, len(evidence.objects), times, self._seconds)
                 limit = 2 if evidence.haste else times
             unsure = evidence.cycles & marks and evidence.reruns < 2
             if not unsure and not evidence.undecided:

@@ -58,7 +58,7 @@ class Leak:
             return [obj for obj in alike if not heap.referred(obj)]
         held = heap.objects.keys() & set(map(id, referents(self.holder)))
         if not self._is_near:
-            held = heap.reach([heap.objects[mark] for mark in held]).keys()
+            held = set(heap.reach([heap.objects[mark] for mark in held]))
         return [obj for obj in alike if id(obj) in held]
 
     def is_of(self, fingerprints: Collection[str]) -> bool:

@@ -190,6 +190,8 @@ class Terminal:
         text = f"deathwatch: leaks: {', '.join(words) or 'none'}"
         if cycles := findings.of("cycle"):
             text += f"; cycles: {len(cycles)}"
+            if findings.unsearched:
+                text += f", {findings.unsearched} tests not searched for any"
         judged = max(0, findings.tests - len(findings.unjudged))
         return text + f" ({judged} tests judged, {findings.rerun} of them by reruns)"
 

@@ -20,11 +20,12 @@ from deathwatch.watch.snapshot import weakly
 
 from . import cycles, grouping
 from .asking import Asking
+from .budget import Budget, Pace
 from .collecting import Collecting
 from .cycles import Mark
 from .findings import Finding, Findings, printable
 from .heap import Key, Node, Window, exactly, is_a, key, pattern, static_roots
-from .measuring import Budget, Evidence, Measurement
+from .measuring import Evidence, Measurement
 from .memory import Leak, Memory, holders_of
 from .reporting import Verdicts
 from .rerunning import Reruns
@@ -40,6 +41,10 @@ _TOOK = pytest.StashKey[tuple[float, dict[str, float]]]()
 """Seconds that a test took until its teardown, and those of them for fixtures, by their scopes."""
 _STAY = ("class", "module", "package", "session")
 """Scopes that reruns of a test don't set up again, inner ones first."""
+
+
+_FIFTH = 0.2
+"""Of what judging may cost, for cycles where these are reported alone."""
 
 
 class _Case(NamedTuple):
@@ -64,7 +69,9 @@ class Session:
         self.memory = Memory()
         self.reruns = Reruns()
         self.scopes = Scopes()
-        self.budget = Budget(percent)
+        self.pace = Pace()
+        self.budget = Budget(self.pace, percent)
+        self.cycle_budget = Budget(self.pace, percent, 1.0 if verdicts.cycles == "fail" else _FIFTH)
         self.collecting = Collecting()
         self.asking = Asking()
         self._window: Window | None = None
@@ -76,12 +83,17 @@ class Session:
         self._frozen = False
         config.pluginmanager.register(self.reruns, "deathwatch-reruns")
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        self.pace.expect(session)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Iterator[Any]:
         if self.reruns.active:
             return (yield)
+        opened = time.perf_counter()
         self.reruns.remember(item)
         problem = self.asking.unjudgeable(item)
         window = self._window = self._open() if problem is None else None
@@ -90,8 +102,8 @@ class Session:
         started = time.perf_counter()
         try:
             result = yield
-            began = time.perf_counter()
-            self.budget.ran(began - started)
+            ended = time.perf_counter()
+            self.pace.ran(ended - started)
             # the wrappers' generators are passing: pluggy's frame above holds them
             above = sys._getframe(1).f_locals
             took = self._phases.get("setup", 0.0) + self._phases.get("call", 0.0)
@@ -99,13 +111,15 @@ class Session:
             if problem is not None and self._clean:
                 self._leave(item.nodeid, problem)
             self._judge(item, nextitem, window, [above, *above.values()])
-            self.findings.seconds += time.perf_counter() - began
         finally:
             self._window = None
             if window is not None:
                 self._end(window)
             else:
                 self._frozen = False  # it is counted again
+        judging = started - opened + time.perf_counter() - ended
+        self.budget.judged(judging)
+        self.findings.seconds += judging
         return result
 
     def _open(self) -> Window:
@@ -184,12 +198,23 @@ class Session:
         self.findings.unjudged[name] = printable(reason)
         self.findings.mended.pop(name, None)
 
+    def _leave_cycles(self, name: str) -> None:
+        """Note that a test's cycles are not looked for, as that would take too long."""
+        self.findings.unsearched += 1
+        if self.verdicts.cycles == "fail":
+            self._leave(name, self._too_slow())
+
+    def _too_slow(self) -> str:
+        percent = self.budget.percent
+        return f"its reruns don't fit in {percent} % of what the tests take (--deathwatch-budget)"
+
     def _judge_test(
         self, item: pytest.Item, nextitem: pytest.Item | None, window: Window, passing: list[object]
     ) -> None:
         marks: set[Mark] | None = set()
-        like: int | None = pattern(window.made())
-        if like in self.memory.untelling:
+        like = pattern(window.made())
+        is_untelling = like in self.memory.untelling
+        if is_untelling:
             if window.settle():
                 like = pattern(window.made())
             if like in self.memory.quiet:
@@ -198,36 +223,47 @@ class Session:
                 self.verdicts.show(item, set(), item)
                 return
         else:
-            marks = self._cycles(window, like)
-            like = None
+            marks = self._cycles(item.nodeid, window, like)
         survivors = window.survivors(item, passing)
         self.collecting.left += len(survivors)
         counts, rest = self.memory.recognise(survivors)
         suspects = self.memory.suspects(rest, item.nodeid)
-        if like is not None and not counts and not suspects:
+        if is_untelling and not counts and not suspects:
             self.memory.learn_quiet(like, survivors)
         survivors.clear()
         del survivors, rest
         doubtful = self.memory.doubtful(counts, item.nodeid)
         known, news = self.memory.known(marks or set())
         shown = self.memory.shown(counts, item.nodeid) | known
-        is_new = bool(suspects or news or marks is None)
         own = _cost(item, _STAY)
+        if (news or marks is None) and not self.cycle_budget.allows(own):
+            self._leave_cycles(item.nodeid)
+            marks = news = set()
+        is_new = bool(suspects or news or marks is None)
         if not is_new and not self.budget.allows(own):
             doubtful.clear()
         if (is_new or doubtful) and self._may_rerun(item.nodeid, own):
             try:
-                with self.budget.rerunning():
+                with self.budget.spending():
                     if doubtful:
                         shown -= self._not_grown(item, window, passing, doubtful, counts)
                     if marks is None:
-                        known, news = self.memory.known(self._look_again(item, window))
+                        with self.cycle_budget.spending():
+                            known, news = self.memory.known(self._look_again(item, window))
                         shown |= known
                     if suspects or news:
                         other = self._beside(item, nextitem)
-                        shown |= self._rerun(
-                            item, item.parent, item.nodeid, window, passing, suspects, news, other
-                        )
+                        with contextlib.nullcontext() if suspects else self.cycle_budget.spending():
+                            shown |= self._rerun(
+                                item,
+                                item.parent,
+                                item.nodeid,
+                                window,
+                                passing,
+                                suspects,
+                                news,
+                                other,
+                            )
             finally:
                 self._tear_down(item, nextitem)
         self._previous = item
@@ -248,11 +284,7 @@ class Session:
 
     def _may_rerun(self, name: str, seconds: float) -> bool:
         if not self.budget.allows(seconds):
-            self._leave(
-                name,
-                f"reruns would take more than {self.budget.percent} % of the tests' time, and ten"
-                " seconds (--deathwatch-budget)",
-            )
+            self._leave(name, self._too_slow())
             return False
         self.findings.rerun += 1
         return True
@@ -272,7 +304,7 @@ class Session:
         self._window = None
         window = self._open()
         try:
-            with self.budget.rerunning():
+            with self.budget.spending():
                 shown = self._rerun(first, node.parent, first.nodeid, window, passing, set(), set())
         finally:
             self._end(window)
@@ -291,7 +323,7 @@ class Session:
         except Exception as error:
             self._leave(item.nodeid, f"{type(error).__name__} after the reruns")
 
-    def _cycles(self, window: Window, like: int) -> set[Mark] | None:
+    def _cycles(self, name: str, window: Window, like: int) -> set[Mark] | None:
         """Let go of the garbage; return its cycles, or None where a rerun has to show them.
 
         To keep all garbage and look at it takes as long as two collections, and most tests make
@@ -309,7 +341,13 @@ class Session:
         if not made and not exactly(objs, types.FrameType):
             self.memory.untelling.add(like)
         is_first = made not in tells and made not in foreseen
-        marks = self._foresee_cycles(objs) if is_first else None
+        if not tells.get(made) and self.cycle_budget.left() <= 0:
+            objs.clear()
+            self._leave_cycles(name)
+            window.settle()
+            return set()
+        with self.cycle_budget.spending():
+            marks = self._foresee_cycles(objs) if is_first else None
         objs.clear()
         if marks is not None and (not marks or self.memory.foresight >= 0):
             foreseen[made] = marks
@@ -324,7 +362,8 @@ class Session:
             tells[made] = not self._left(made, window)
             return self.memory.marks(made) if tells[made] else None
         foreseeable = bool(marks)
-        garbage, marks = self._look_for_cycles(window)
+        with self.cycle_budget.spending():
+            garbage, marks = self._look_for_cycles(window)
         window.settle()
         alive = self._left(made, window)
         if foreseeable:
@@ -421,7 +460,7 @@ class Session:
     ) -> set[str]:
         """Rerun a test, and return the fingerprints of the leaks and cycles that it shows. An
         `other` test may let go of what this one leaves anew each time."""
-        measurement = Measurement(self.reruns, window, passing)
+        measurement = Measurement(self.reruns, window, passing, self.budget.left())
         evidence = measurement.measure(item, stay, self.times, suspects, marks, self._is_news)
         if other and evidence.replaced:
             if other.parent is not stay:

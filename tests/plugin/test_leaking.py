@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import pytest
-
-from pytest_deathwatch.measuring import Budget
 
 pytestmark = pytest.mark.usefixtures("judges")
 
@@ -797,18 +794,6 @@ def test_what_is_dear_is_rerun_twice(judge) -> None:
     assert run.data["reruns"] <= 2 + 2 + 6, "and the light one as often as ever"
 
 
-def test_reruns_have_a_budget() -> None:
-    """They may take their share of what the tests took, and ten seconds: a heavy one stays out."""
-    budget = Budget(10)
-    budget.ran(100.0)
-    assert budget.allows(10.0)
-    assert not budget.allows(10.1), "two reruns would take 20.2 s of 20"
-    with budget.rerunning():
-        time.sleep(0.01)
-    assert budget.allows(9.9)
-    assert not budget.allows(10.0)
-
-
 SLOW = {
     "a fixture of the session": """
 @pytest.fixture(scope="session")
@@ -840,7 +825,7 @@ def test_slow(): time.sleep(0.5)
 
 @pytest.mark.parametrize("tests", SLOW.values(), ids=SLOW)
 def test_what_reruns_do_not_repeat_is_not_in_their_budget(judge, pytester, tests) -> None:
-    pytester.makeconftest("from pytest_deathwatch import measuring; measuring._FREE = 0.5")
+    pytester.makeconftest("from pytest_deathwatch import budget; budget._FREE = 0.5")
     run = judge(f"""
 import pytest, time
 class Job: pass
@@ -852,7 +837,7 @@ JOBS = []
 
 def test_waiting_for_threads_is_not_in_the_budget(judge, pytester) -> None:
     """Each leak that another thread holds takes three seconds."""
-    pytester.makeconftest("from pytest_deathwatch import measuring; measuring._FREE = 2.0")
+    pytester.makeconftest("from pytest_deathwatch import budget; budget._FREE = 2.0")
     run = judge(
         """
         import queue, threading
@@ -874,7 +859,7 @@ def test_waiting_for_threads_is_not_in_the_budget(judge, pytester) -> None:
 
 def test_a_scope_is_in_the_budget_with_its_fixtures(judge, pytester) -> None:
     """What is not judged for that is not said to leak no longer."""
-    pytester.makeconftest("from pytest_deathwatch import measuring; measuring._FREE = 0.5")
+    pytester.makeconftest("from pytest_deathwatch import budget; budget._FREE = 0.5")
     run = judge(
         """
         import pytest, time
@@ -894,7 +879,7 @@ def test_a_scope_is_in_the_budget_with_its_fixtures(judge, pytester) -> None:
 def test_what_does_not_fit_in_the_budget_is_said(judge, pytester) -> None:
     """Such a test is not judged; a baseline keeps what it didn't show, and its marker may stay."""
     pytester.makefile(".txt", base="0123456789abcdef  Job held by it\n")
-    pytester.makeconftest("from pytest_deathwatch import measuring; measuring._FREE = 0.0")
+    pytester.makeconftest("from pytest_deathwatch import budget; budget._FREE = 0.0")
     run = judge(
         """
         import pytest
@@ -909,7 +894,7 @@ def test_what_does_not_fit_in_the_budget_is_said(judge, pytester) -> None:
         "--deathwatch-update",
     )
     assert run.leaks == [], run.text
-    assert "reruns would take more than 0 % of the tests' time" in run.text
+    assert "its reruns don't fit in 0 % of what the tests take" in run.text
     assert "leaks no longer" not in run.text
     assert "0123456789abcdef" in (pytester.path / "base.txt").read_text()
     bad = judge(LEAKS, "--deathwatch-budget=-1")
