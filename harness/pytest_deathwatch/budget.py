@@ -11,11 +11,13 @@ import pytest
 
 _FREE = 10.0
 """Seconds that a run may take with all that is done for judging, whatever its tests take."""
-_LEAST = 1 / 3
+_LEAST = 1 / 2
 """Of the whole, for reruns, where to look at tests has taken more than the rest."""
-_LIGHT = 0.01
-"""Of what is allowed: tests that need more share one half of it, so that some is left for those
-that need little, wherever in the run they come."""
+_LEAD = 1.0
+"""Seconds that may be spent before the tests have taken four times as many: how long all of them
+will take is a guess at first."""
+_SURE = 0.1
+"""Of the tests of a run: when they have run, it is known whether it is a short one."""
 _FEWEST = 2
 """Reruns that decide."""
 
@@ -23,8 +25,8 @@ _FEWEST = 2
 class Pace:
     """How long the tests of a run take, as far as can be told from those that have run.
 
-    What is to come is estimated by the geometric mean: a few slow tests at the start, which import
-    what others use, say little of it.
+    What is to come is estimated halfway between the mean and the geometric mean: a few slow tests
+    at the start, which import what others use, say less of it than they took, and not nothing.
     """
 
     def __init__(self) -> None:
@@ -47,17 +49,25 @@ class Pace:
     def so_far(self) -> float:
         return self._took
 
+    def progress(self) -> float:
+        """Return which part of the tests has run, from 0 to 1."""
+        return min(1.0, self._ran / max(1, self._expected))
+
     def total(self) -> float:
         """Return how many seconds all tests of the run are likely to take."""
         if not self._ran:
             return 0.0
         left = max(0, self._expected - self._ran)
-        return self._took + left * math.exp(self._logs / self._ran)
+        mean, typical = self._took / self._ran, math.exp(self._logs / self._ran)
+        return self._took + left * math.sqrt(mean * typical)
 
 
 class Budget:
     """What judging may cost: some percent of what the tests take, and in a short run what is left
-    of ten seconds. Reruns get what it doesn't take to look at the tests, and a third at least.
+    of ten seconds. Reruns get what it doesn't take to look at the tests, and a half at least.
+
+    One test gets a half of what is left at most, so that some is left for light ones after heavy
+    ones.
     """
 
     def __init__(self, pace: Pace, percent: int, part: float = 1.0) -> None:
@@ -72,37 +82,37 @@ class Budget:
         """Note what it took to judge a test, reruns included."""
         self._judging += seconds
 
-    def left(self) -> float:
-        """Return the seconds that reruns may still take; fewer than 0 where they took more."""
-        return self._allowed() - self._reruns
+    def for_one(self) -> float:
+        """Return how many seconds one test may be rerun."""
+        return (self._allowed() - self._reruns) / 2
 
     def allows(self, seconds: float) -> bool:
         """Tell whether a test that takes so long may be rerun: as often as decides, at least."""
-        allowed, needed = self._allowed(), _FEWEST * seconds
-        if needed > _LIGHT * allowed:
-            allowed /= 2
-        return self._reruns + needed <= allowed
+        return _FEWEST * seconds <= self.for_one()
 
     def spent(self, seconds: float) -> None:
         """Note what reruns took."""
         self._reruns += seconds
 
-    def waited(self, seconds: float) -> None:
-        """Note what of the time was no work: a wait for other threads."""
-        self._reruns -= seconds
-        self._judging -= seconds
-
     @contextmanager
     def spending(self) -> Iterator[None]:
+        """Note what is done meanwhile as reruns."""
         began = time.perf_counter()
         try:
             yield
         finally:
             self.spent(time.perf_counter() - began)
 
+    def waited(self, seconds: float) -> None:
+        """Note what of the time was no work: a wait for other threads."""
+        self._reruns -= seconds
+        self._judging -= seconds
+
     def _allowed(self) -> float:
         total, share = self._pace.total(), self.percent / 100
         looking = self._judging - self._reruns
         if looking > 0 and self._pace.so_far():
             share = max(_LEAST * share, share - looking / self._pace.so_far())
-        return self._part * (share * total + max(0.0, _FREE - total))
+        spendable = min(share * total, _LEAD + self._pace.so_far() / 4)
+        free = max(0.0, _FREE - total) * min(1.0, self._pace.progress() / _SURE)
+        return self._part * (spendable + free)

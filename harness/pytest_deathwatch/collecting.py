@@ -6,9 +6,9 @@ import gc
 import sys
 import time
 
-_SHARE = 50
+_SHARE = 100
 """How many times as long as the last collection of the whole heap took the next one is waited for:
-so that all of them take 2 % of a run."""
+so that all of them take 1 % of a run."""
 _GROWTH = 1.1
 """By how much the process may have grown since the last one, before one is due at once."""
 _LOOK = 0.02

@@ -156,7 +156,7 @@ _BOUNDED = ("re._cache", "re._cache2", "sys.last_exc", "sys.last_value", "sys.la
 three have the last error that a console or a runner has shown."""
 
 
-def _in_library(heap: Heap) -> tuple[set[int], list[object]]:
+def in_library(heap: Heap) -> tuple[set[int], list[object]]:
     """Return the ids of what these roots hold, and all that hangs on it; and the dicts that do."""
     held: list[object] = []
     roots: list[object] = []
@@ -222,7 +222,7 @@ class Bounds:
         queues += [each.queue for each in keepers[queue.Queue] if each.maxsize > 0]
         cached, parts, used = bounded(heap, keepers[_LRU_CACHE])
         queued, queues = in_bounded_queues(heap, queues)
-        kept, roots = _in_library(whole)
+        kept, roots = in_library(whole)
         return cls(cached | kept, queued, parts + queues + roots, used)
 
     def __contains__(self, obj: object) -> bool:

@@ -27,6 +27,8 @@ _FIRST = 4
 """References of an object by which it is known again."""
 _SLOW = 1.0
 """Seconds that one rerun may take, before a test is rerun only as often as decides."""
+_LITTLE = 0.1
+"""Seconds that reruns of one test may take whatever the budget says, once they have begun."""
 _MANY = 20_000
 """Survivors of one rerun, of which the same holds: each is counted again after every rerun."""
 
@@ -160,13 +162,19 @@ class Measurement:
     """One test, rerun until it is decided."""
 
     def __init__(
-        self, reruns: Reruns, window: Window, passing: Collection[object], seconds: float
+        self,
+        reruns: Reruns,
+        window: Window,
+        passing: Collection[object],
+        seconds: float,
+        usual: float,
     ) -> None:
-        """`seconds` are how long the reruns may take, about."""
+        """`seconds` are how long the reruns may take, about, and `usual` is what the test took."""
         self._reruns = reruns
         self._window = window
         self._passing = passing
         self._seconds = seconds
+        self._usual = usual
         self._born: dict[int, Birth] = {}
 
     def measure(
@@ -198,6 +206,9 @@ class Measurement:
                 return evidence
             self._sample(item, evidence, marks)
             took = time.perf_counter() - began
+            if evidence.reruns == 1 and self._is_too_long(took):
+                evidence.problem = f"takes {took:.1f} s (--deathwatch-budget)"
+                return evidence
             if evidence.reruns == 1:
                 evidence.haste = _haste(took, len(evidence.objects), times, self._seconds)
                 limit = 2 if evidence.haste else times
@@ -205,8 +216,14 @@ class Measurement:
             if not unsure and not evidence.undecided:
                 return evidence
             if evidence.reruns == times == limit and is_news(evidence):
-                limit = 2 * times
+                limit = 2 * times if 2 * times * took <= self._seconds else times
         return evidence
+
+    def _is_too_long(self, took: float) -> bool:
+        """Tell whether the first rerun took so much longer than the test did, as where what is left
+        of it takes long to look at, that another one doesn't fit in. It may have set up scopes
+        again that stay now."""
+        return took > max(self._seconds / 2, _LITTLE, 2 * self._usual)
 
     def _sample(self, item: pytest.Item, evidence: Evidence, suspects: set[Mark]) -> None:
         if suspects:

@@ -24,9 +24,11 @@ from .budget import Budget, Pace
 from .collecting import Collecting
 from .cycles import Mark
 from .findings import Finding, Findings, printable
+from .grouping import Heap
 from .heap import Key, Node, Window, exactly, is_a, key, pattern, static_roots
 from .measuring import Evidence, Measurement
 from .memory import Leak, Memory, holders_of
+from .places import Places
 from .reporting import Verdicts
 from .rerunning import Reruns
 from .scopes import Scopes, left
@@ -69,6 +71,7 @@ class Session:
         self.memory = Memory()
         self.reruns = Reruns()
         self.scopes = Scopes()
+        self.places = Places()
         self.pace = Pace()
         self.budget = Budget(self.pace, percent)
         self.cycle_budget = Budget(self.pace, percent, 1.0 if verdicts.cycles == "fail" else _FIFTH)
@@ -224,18 +227,21 @@ class Session:
                 return
         else:
             marks = self._cycles(item.nodeid, window, like)
+        own = _cost(item, _STAY)
         survivors = window.survivors(item, passing)
         self.collecting.left += len(survivors)
         counts, rest = self.memory.recognise(survivors)
-        suspects = self.memory.suspects(rest, item.nodeid)
+        suspicious = self.memory.suspects(rest, item.nodeid)
+        if suspicious and self._are_excused(suspicious, survivors, rest, window, own):
+            suspicious.clear()
+        suspects = set(map(key, suspicious))
         if is_untelling and not counts and not suspects:
             self.memory.learn_quiet(like, survivors)
         survivors.clear()
-        del survivors, rest
+        del survivors, rest, suspicious
         doubtful = self.memory.doubtful(counts, item.nodeid)
         known, news = self.memory.known(marks or set())
         shown = self.memory.shown(counts, item.nodeid) | known
-        own = _cost(item, _STAY)
         if (news or marks is None) and not self.cycle_budget.allows(own):
             self._leave_cycles(item.nodeid)
             marks = news = set()
@@ -268,6 +274,24 @@ class Session:
                 self._tear_down(item, nextitem)
         self._previous = item
         self.verdicts.show(item, shown - {""}, item)
+
+    def _are_excused(
+        self,
+        objs: list[object],
+        survivors: list[object],
+        rest: list[object],
+        window: Window,
+        seconds: float,
+    ) -> bool:
+        """Tell whether all these are in the place of what was there before. Where that isn't known,
+        and a rerun would take too long, look for such places."""
+        heap, own = Heap(survivors), [objs, survivors, rest]
+        left = self.places.excuse(heap, objs, own)
+        if left and not self.budget.allows(seconds):
+            window.close()
+            if self.places.learn(left, own, self.pace.so_far()):
+                left = self.places.excuse(heap, objs, own)
+        return left == []
 
     def _beside(self, item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | None:
         """Return the last test that was judged, where it can run again without ending a scope that
@@ -341,7 +365,7 @@ class Session:
         if not made and not exactly(objs, types.FrameType):
             self.memory.untelling.add(like)
         is_first = made not in tells and made not in foreseen
-        if not tells.get(made) and self.cycle_budget.left() <= 0:
+        if not tells.get(made) and self.cycle_budget.for_one() <= 0:
             objs.clear()
             self._leave_cycles(name)
             window.settle()
@@ -460,7 +484,9 @@ class Session:
     ) -> set[str]:
         """Rerun a test, and return the fingerprints of the leaks and cycles that it shows. An
         `other` test may let go of what this one leaves anew each time."""
-        measurement = Measurement(self.reruns, window, passing, self.budget.left())
+        usual, _ = item.stash[_TOOK]
+        seconds = self.budget.for_one()
+        measurement = Measurement(self.reruns, window, passing, seconds, usual)
         evidence = measurement.measure(item, stay, self.times, suspects, marks, self._is_news)
         if other and evidence.replaced:
             if other.parent is not stay:
@@ -474,6 +500,8 @@ class Session:
                 return set()
             shown = self._confirm(evidence, marks)
             window.close()
+            if suspects and not evidence.grown:
+                self.places.learn(evidence.latest, [evidence.objects], self.pace.so_far())
             leaks = self._leaks(name, evidence)
             # what grows in bounded caches alone is acquitted too
             self.memory.acquit(suspects - evidence.grown if leaks else suspects, name)
@@ -499,7 +527,7 @@ class Session:
         if not self.memory.caches:
             return True
         kept, latest = evidence.kept, evidence.latest
-        heap = grouping.Heap([*kept, *latest])
+        heap = Heap([*kept, *latest])
         bounds = grouping.Bounds.of(heap, heap, list(self.memory.caches))
         grown = [obj for obj in kept if key(obj) in growing]
         own = [evidence.objects, kept, latest]
@@ -513,7 +541,7 @@ class Session:
         counts, rest = self.memory.recognise(kept)
         shown = set(counts)
         explained = dict.fromkeys(set(map(id, kept)) - set(map(id, rest)), min(counts, default=""))
-        heap, whole = grouping.Heap(rest), grouping.Heap([*kept, *latest])
+        heap, whole = Heap(rest), Heap([*kept, *latest])
         replaced = grouping.replaced_but_kept(latest, evidence.replaced, evidence.let_go)
         leaking = replaced[:]
         own: list[Any] = [kept, latest, rest, replaced, heap.objects, whole.objects]
