@@ -6,6 +6,7 @@ import gc
 import sys
 import time
 import types
+from collections.abc import Iterable
 from typing import Any
 from weakref import ref
 
@@ -22,79 +23,129 @@ _START = 0.5
 """Seconds for it at the start of a run, where the first of many places are found."""
 _FEW = 100
 """Objects that are asked for at once at most: each costs a comparison per reference of the heap."""
+_MOST = 2_000
+"""Objects of one value that are remembered at most, until the name is bound to the next."""
+
+
+class Generation:
+    """A value of a name, and all that hung on it when a test had bound it."""
+
+    def __init__(self, value: object = None, objs: Iterable[object] = ()) -> None:
+        known = list(objs)
+        self.kind = key(value)
+        self._ids = frozenset(map(id, known))
+        self._refs = [wr for wr in map(weakly, known) if wr is not None]
+        self.is_known = bool(self._refs) and len(known) <= _MOST
+
+    def is_let_go(self) -> bool:
+        """Tell whether nothing holds any of it but the rest of it: where it is in cycles, it is
+        garbage that is older than the test, and is not collected while that is looked at."""
+        alive = [wr() for wr in self._refs]  # `:=` would hold the last one for longer
+        alive = [obj for obj in alive if obj is not None]
+        if not alive:
+            return True
+        heap = Heap(alive)
+        fresh = alive[:]
+        while fresh:
+            below = {id(obj): obj for obj in referents(*fresh) if id(obj) in self._ids}
+            fresh[:] = [obj for mark, obj in below.items() if mark not in heap.objects]
+            heap.objects.update(below)
+            below.clear()
+        return not heap.held_elsewhere(heap.objects, [alive, fresh, heap.objects])
 
 
 class Places:
     """Names that tests were seen to bind to something new.
 
     A test that leaves something there, and nowhere else, leaves it in the place of what was there
-    before: a name has one value. Unless that refers to more of its kind, as the head of a chain.
+    before: where that was of the same kind, and was let go of, nothing grows.
     """
 
     def __init__(self) -> None:
-        self._known: set[tuple[ref[object], str]] = set()
+        self._known: dict[tuple[ref[object], str], Generation] = {}
         self._tried: set[frozenset[Key]] = set()
         self._spent = 0.0
         self._last = 0.0
 
-    def learn(self, objs: list[object], own: list[Any], seconds: float) -> bool:
-        """Note where these were left, in a run whose tests took so long until now; tell whether any
-        place is new. `own` is what else holds them for the plugin. The heap must not be frozen."""
-        kinds = frozenset(map(key, objs))
-        is_late = self._spent + self._last > _START + _SHARE * seconds
-        if not COUNTED or not kinds or kinds in self._tried or is_late:
-            return False
-        self._tried.add(kinds)
-        began = time.perf_counter()
-        before = len(self._known)
+    def learn(self, objs: list[object], own: list[Any], seconds: float) -> None:
+        """Note where these were left, in a run whose tests took so long until now. `own` is what
+        else holds them for the plugin. The heap must not be frozen."""
+        if not COUNTED or not objs:
+            return
         heap = Heap(objs)
-        held = heap.held_elsewhere(heap.objects, [objs, own, heap.objects, *own])[:_FEW]
-        marks = set(map(id, held))
-        holders = [each for each in gc.get_referrers(*held) if type(each) is dict] if held else []
-        for holder in holders:
-            owner = None if id(holder) in heap.objects else _owner(holder)
-            if owner is not None:
-                names = [name for name, value in holder.items() if id(value) in marks]
-                self._known.update((owner, name) for name in names if type(name) is str)
-        self._last = time.perf_counter() - began
-        self._spent += self._last
-        return len(self._known) > before
+        values: list[object] = []
+        for known in self._known:
+            _look(known, heap, [], values)
+        placed = heap.reach(values)
+        kinds = frozenset(key(obj) for obj in objs if id(obj) not in placed)
+        placed.clear()
+        if (
+            kinds
+            and kinds not in self._tried
+            and self._spent + self._last <= _START + _SHARE * seconds
+        ):
+            self._tried.add(kinds)
+            began = time.perf_counter()
+            for place in _places_of(heap, [objs, values, own, *own]):
+                self._known.setdefault(place, Generation())
+            self._last = time.perf_counter() - began
+            self._spent += self._last
+        self._note(heap)
 
-    def excuse(self, heap: Heap, objs: list[object], own: list[Any]) -> list[object] | None:
-        """Return those that don't hang on known places; none of them where surely nothing else
-        holds them or leads to them, by counting references, so that the heap may be frozen; and
-        None where anything does."""
+    def excuse(self, heap: Heap, objs: list[object], own: list[Any]) -> bool:
+        """Tell whether all these are in the place of something that was let go of, and surely
+        nothing else holds them or leads to them: by counting references, so that the heap may be
+        frozen."""
+        if not COUNTED:
+            return False
         holders: list[object] = []
         values: list[object] = []
-        for owner, name in self._known:
-            _look(owner(), name, heap, holders, values)
-        if _is_chained(heap, values):
-            return None
+        generations = []
+        for place, generation in self._known.items():
+            if _look(place, heap, holders, values):
+                generations.append(generation)
+        pairs = zip(generations, map(key, values), strict=True)
+        if not all(g.is_known and g.kind == kind and g.is_let_go() for g, kind in pairs):
+            self._note(heap)
+            return False
         kept, roots = in_library(heap)
         bounds = Bounds(kept | set(heap.reach(values)), holders=holders + roots)
-        left = [obj for obj in objs if obj not in bounds]
-        if left or only_in_bounds(heap, objs, bounds, [*own, own, left, values]):
-            return left
-        return None
+        self._note(heap)
+        return only_in_bounds(heap, objs, bounds, [*own, own, values])
+
+    def _note(self, heap: Heap) -> None:
+        """Remember what hangs on known places now."""
+        for place in self._known:
+            values: list[object] = []
+            if _look(place, heap, [], values):
+                self._known[place] = Generation(values[0], heap.reach(values).values())
+
+
+def _places_of(heap: Heap, own: list[Any]) -> list[tuple[ref[object], str]]:
+    """Return the names that are bound to any of these: one walk over the heap."""
+    held = heap.held_elsewhere(heap.objects, [heap.objects, *own])[:_FEW]
+    marks = set(map(id, held))
+    holders = [each for each in gc.get_referrers(*held) if type(each) is dict] if held else []
+    found = []
+    for holder in holders:
+        owner = None if id(holder) in heap.objects else _owner(holder)
+        if owner is not None:
+            names = [name for name, value in holder.items() if id(value) in marks]
+            found += [(owner, name) for name in names if type(name) is str]
+    return found
 
 
 def _look(
-    owner: object, name: str, heap: Heap, holders: list[object], values: list[object]
-) -> None:
-    """Add the dict with this name, and what it has there, if that is among the survivors."""
-    names = _names_of(owner)
-    if names is not None and id(names.get(name)) in heap.objects:
-        holders.append(names)
-        values.append(names[name])
-
-
-def _is_chained(heap: Heap, values: list[object]) -> bool:
-    """Tell whether anything that hangs on these refers to something older of the kind of one."""
-    kinds = set(map(key, values))
-    classes = set(map(id, map(type, values)))
-    beyond = referents(*heap.reach(values).values())
-    alike = [obj for obj in beyond if id(type(obj)) in classes and id(obj) not in heap.objects]
-    return any(key(obj) in kinds for obj in alike)
+    place: tuple[ref[object], str], heap: Heap, holders: list[object], values: list[object]
+) -> bool:
+    """Add the dict with this name, and what it has there, if that is new; tell whether it is."""
+    owner, name = place
+    names = _names_of(owner())
+    if names is None or id(names.get(name)) not in heap.objects:
+        return False
+    holders.append(names)
+    values.append(names[name])
+    return True
 
 
 def _names_of(owner: object) -> dict[str, object] | None:

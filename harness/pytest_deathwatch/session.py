@@ -284,14 +284,14 @@ class Session:
         seconds: float,
     ) -> bool:
         """Tell whether all these are in the place of what was there before. Where that isn't known,
-        and a rerun would take too long, look for such places."""
-        heap, own = Heap(survivors), [objs, survivors, rest]
-        left = self.places.excuse(heap, objs, own)
-        if left and not self.budget.allows(seconds):
+        and a rerun would take too long, look for such places, for the tests to come."""
+        own = [objs, survivors, rest]
+        if self.places.excuse(Heap(survivors), objs, own):
+            return True
+        if not self.budget.allows(seconds):
             window.close()
-            if self.places.learn(left, own, self.pace.so_far()):
-                left = self.places.excuse(heap, objs, own)
-        return left == []
+            self.places.learn(objs, own, self.pace.so_far())
+        return False
 
     def _beside(self, item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | None:
         """Return the last test that was judged, where it can run again without ending a scope that
