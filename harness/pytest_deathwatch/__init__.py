@@ -69,9 +69,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--deathwatch-budget",
         type=int,
         metavar="PERCENT",
-        help="how much longer reruns may make the run, about: so many percent of what the tests"
-        f" have taken so far, and ten seconds (default: {BUDGET}). Tests whose reruns don't fit in"
-        " are listed as not judged.",
+        help="how much longer judging may make the run, about, in percent of what the tests take; a"
+        f" short run may take ten seconds in all (default: {BUDGET}). Tests whose reruns don't fit"
+        " in are listed as not judged. Cycles that are only reported get a fifth of it.",
     )
     group.addoption(
         "--deathwatch-cycles",

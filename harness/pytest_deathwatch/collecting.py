@@ -9,8 +9,11 @@ import time
 _SHARE = 100
 """How many times as long as the last collection of the whole heap took the next one is waited for:
 so that all of them take 1 % of a run."""
-_GROWTH = 1.1
-"""By how much the process may have grown since the last one, before one is due at once."""
+_FIRST = 10.0
+"""Seconds until the first one."""
+_GROWTH = 1.25
+"""By how much the process may have grown since the last one, before one is due at once: as the
+interpreter lets the objects of its oldest generation grow (`long_lived_pending` in CPython's gc)."""
 _LOOK = 0.02
 """Seconds between looks at the size of the process: each takes as long as a trivial test's check,
 and ten times as long in some sandboxes."""
@@ -38,6 +41,8 @@ class Collecting:
         if not self.left or not (gc.isenabled() and gc.get_threshold()[0]):
             return
         began = time.perf_counter()
+        if not self._due:  # pytest has collected the tests by now
+            self._due, self._size = began + _FIRST, _resident()
         if began < self._due:
             if began < self._look:
                 return
