@@ -13,9 +13,9 @@ _FREE = 10.0
 """Seconds that a run may take with all that is done for judging, whatever its tests take."""
 _LEAST = 1 / 2
 """Of the whole, for reruns, where to look at tests has taken more than the rest."""
-_LEAD = 1.0
+_LEAD = 2.0
 """Seconds that may be spent before the tests have taken four times as many: how long all of them
-will take is a guess at first."""
+will take is a guess at first. So much of what is left one test may have, too."""
 _SURE = 0.1
 """Of the tests of a run: when they have run, it is known whether it is a short one."""
 _FEWEST = 2
@@ -66,8 +66,8 @@ class Budget:
     """What judging may cost: some percent of what the tests take, and in a short run what is left
     of ten seconds. Reruns get what it doesn't take to look at the tests, and a half at least.
 
-    One test gets a half of what is left at most, so that some is left for light ones after heavy
-    ones.
+    One test gets two seconds of what is left, or a half of it, so that some is left for light ones
+    after heavy ones; in a run that is short for all that is known, it gets all of it.
     """
 
     def __init__(self, pace: Pace, percent: int, part: float = 1.0) -> None:
@@ -84,7 +84,8 @@ class Budget:
 
     def for_one(self) -> float:
         """Return how many seconds one test may be rerun."""
-        return (self._allowed() - self._reruns) / 2
+        left = self._allowed() - self._reruns
+        return left if self._pace.total() < _FREE else max(left / 2, min(left, _LEAD))
 
     def allows(self, seconds: float) -> bool:
         """Tell whether a test that takes so long may be rerun: as often as decides, at least."""

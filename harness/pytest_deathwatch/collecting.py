@@ -12,8 +12,8 @@ so that all of them take 1 % of a run."""
 _FIRST = 10.0
 """Seconds until the first one."""
 _GROWTH = 1.25
-"""By how much the process may have grown since the last one, before one is due at once: as the
-interpreter lets the objects of its oldest generation grow (`long_lived_pending` in CPython's gc)."""
+"""By how much the process may have grown since the last one, before one is due at once: as
+CPython lets the objects of its oldest generation grow (`long_lived_pending`)."""
 _LOOK = 0.02
 """Seconds between looks at the size of the process: each takes as long as a trivial test's check,
 and ten times as long in some sandboxes."""

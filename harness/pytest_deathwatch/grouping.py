@@ -34,7 +34,7 @@ _FEW = 100
 """Survivors with a reference too many whose holders are looked for at most: each costs a comparison
 per reference of the heap."""
 
-_LRU_CACHE = type(functools.lru_cache(len))
+LRU_CACHE = type(functools.lru_cache(len))
 _FRAMES: tuple[type, ...] = (types.FrameType, types.TracebackType)
 
 
@@ -151,26 +151,28 @@ def representatives(heap: Heap, kinds: set[Key], grown: set[Key], bounds: Bounds
     return list(chosen.values())
 
 
-_BOUNDED = ("re._cache", "re._cache2", "sys.last_exc", "sys.last_value", "sys.last_traceback")
+CACHES = ("re._cache", "re._cache2")
+_BOUNDED = (*CACHES, "sys.last_exc", "sys.last_value", "sys.last_traceback")
 """Roots in the standard library that replace what they hold, and aren't an `lru_cache`. The last
 three have the last error that a console or a runner has shown."""
 
 
-def in_library(heap: Heap) -> tuple[set[int], list[object]]:
+def in_library(heap: Heap, roots: Iterable[str]) -> tuple[set[int], list[object]]:
     """Return the ids of what these roots hold, and all that hangs on it; and the dicts that do."""
     held: list[object] = []
-    roots: list[object] = []
-    for module, _, name in (each.partition(".") for each in _BOUNDED):
-        names = vars(sys.modules.get(module, types))
+    holders: list[object] = []
+    for module, _, name in (each.partition(".") for each in roots):
+        owner = sys.modules.get(module)
+        names = vars(owner) if type(owner) is types.ModuleType else {}
         value = names.get(name)
         if type(value) is dict:
-            roots.append(value)
+            holders.append(value)
             held += referents(value)
         elif value is not None:
-            roots.append(names)
+            holders.append(names)
             held.append(value)
     held = [obj for obj in held if id(obj) in heap.objects]
-    return (set(heap.reach(held)) if held else set()), roots
+    return (set(heap.reach(held)) if held else set()), holders
 
 
 @dataclass(frozen=True)
@@ -217,12 +219,12 @@ class Bounds:
     def of(cls, heap: Heap, whole: Heap, caches: list[Any] | None = None) -> Bounds:
         """Look at these caches alone, or at whatever there is; what the standard library replaces
         is looked for in the `whole` of what is left."""
-        keepers = _keepers() if caches is None else {_LRU_CACHE: caches, deque: [], queue.Queue: []}
+        keepers = _keepers() if caches is None else {LRU_CACHE: caches, deque: [], queue.Queue: []}
         queues = [each for each in keepers[deque] if each.maxlen is not None]
         queues += [each.queue for each in keepers[queue.Queue] if each.maxsize > 0]
-        cached, parts, used = bounded(heap, keepers[_LRU_CACHE])
+        cached, parts, used = bounded(heap, keepers[LRU_CACHE])
         queued, queues = in_bounded_queues(heap, queues)
-        kept, roots = in_library(whole)
+        kept, roots = in_library(whole, _BOUNDED)
         return cls(cached | kept, queued, parts + queues + roots, used)
 
     def __contains__(self, obj: object) -> bool:
@@ -239,7 +241,7 @@ class Bounds:
 
 def _keepers() -> dict[type, list[Any]]:
     """Return all objects that are exactly of these types; the heap must not be frozen."""
-    found: dict[type, list[Any]] = {_LRU_CACHE: [], deque: [], queue.Queue: []}
+    found: dict[type, list[Any]] = {LRU_CACHE: [], deque: [], queue.Queue: []}
     for obj in exactly(gc.get_objects(), *found):
         found[type(obj)].append(obj)
     return found
@@ -419,7 +421,7 @@ def on_method_caches(objs: list[object]) -> list[object]:
 
 
 def _method_caches(cls: type) -> list[Any]:
-    return [v for base in cls.__mro__ for v in vars(base).values() if type(v) is _LRU_CACHE]
+    return [v for base in cls.__mro__ for v in vars(base).values() if type(v) is LRU_CACHE]
 
 
 def is_own_method(wrapper: Any, obj: object) -> bool:

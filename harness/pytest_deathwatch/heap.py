@@ -191,11 +191,14 @@ def is_builtin(kind: Key) -> bool:
     return kind[0].startswith("builtins.")
 
 
-def pattern(objs: list[object]) -> int:
+def pattern(objs: list[object], item: pytest.Item) -> int:
     """Return a number that is the same for objects of the same classes and functions, in the same
-    order. It tells nothing of frames, generators and the like, which have a class for all code."""
+    order, that refer to the like, where a test has the like in its attributes and its stash. It
+    tells nothing of frames, generators and the like, which have a class for all code."""
     function = types.FunctionType
-    return hash(tuple([id(obj.__code__ if type(obj) is function else type(obj)) for obj in objs]))
+    kinds = [id(obj.__code__ if type(obj) is function else type(obj)) for obj in objs]
+    kept = referents(*objs, vars(item), *referents(item.stash))
+    return hash((*kinds, *map(id, map(type, kept))))
 
 
 def words(kind: Key) -> str:

@@ -109,13 +109,11 @@ class Evidence:
         self.kept.clear()
 
 
-def _haste(took: float, left: int, times: int, seconds: float) -> str:
-    """Say why a test is to be rerun as rarely as possible, if it is: `times` don't fit in so many
-    seconds, or take long anyway."""
+def _haste(took: float, left: int) -> str:
+    """Say why a test is to be rerun as rarely as possible, if it is."""
     if left > _MANY:
         return f"rerun twice only: a rerun left {left} objects"
-    is_slow = took > _SLOW or times * took > seconds
-    return f"rerun twice only: a rerun took {took:.1f} s" if is_slow else ""
+    return f"rerun twice only: a rerun took {took:.1f} s" if took > _SLOW else ""
 
 
 def _telling(obj: object) -> bool:
@@ -167,9 +165,10 @@ class Measurement:
         window: Window,
         passing: Collection[object],
         seconds: float,
-        usual: float,
+        usual: tuple[float, float],
     ) -> None:
-        """`seconds` are how long the reruns may take, about, and `usual` is what the test took."""
+        """`seconds` are how long the reruns may take, about, and `usual` is what the test took,
+        without what reruns don't set up again and with it."""
         self._reruns = reruns
         self._window = window
         self._passing = passing
@@ -206,24 +205,26 @@ class Measurement:
                 return evidence
             self._sample(item, evidence, marks)
             took = time.perf_counter() - began
-            if evidence.reruns == 1 and self._is_too_long(took):
-                evidence.problem = f"takes {took:.1f} s (--deathwatch-budget)"
-                return evidence
             if evidence.reruns == 1:
-                evidence.haste = _haste(took, len(evidence.objects), times, self._seconds)
+                evidence.haste = _haste(took, len(evidence.objects))
                 limit = 2 if evidence.haste else times
             unsure = evidence.cycles & marks and evidence.reruns < 2
             if not unsure and not evidence.undecided:
                 return evidence
             if evidence.reruns == times == limit and is_news(evidence):
-                limit = 2 * times if 2 * times * took <= self._seconds else times
+                limit = 2 * times
+            if evidence.reruns < limit and not self._fits(evidence.reruns, took):
+                evidence.problem = f"took {took:.1f} s: more don't fit in (--deathwatch-budget)"
+                return evidence
         return evidence
 
-    def _is_too_long(self, took: float) -> bool:
-        """Tell whether the first rerun took so much longer than the test did, as where what is left
-        of it takes long to look at, that another one doesn't fit in. It may have set up scopes
-        again that stay now."""
-        return took > max(self._seconds / 2, _LITTLE, 2 * self._usual)
+    def _fits(self, reruns: int, took: float) -> bool:
+        """Tell whether one more rerun fits in, after so many of which the last took so long. The
+        first may have set up scopes again that stay now, and takes longer than the test did where
+        there is much to look at."""
+        own, whole = self._usual
+        expected = own if reruns == 1 and took <= 2 * whole else took
+        return expected <= max(self._seconds - (reruns - 1) * took, _LITTLE)
 
     def _sample(self, item: pytest.Item, evidence: Evidence, suspects: set[Mark]) -> None:
         if suspects:

@@ -12,7 +12,7 @@ from weakref import WeakSet
 from deathwatch.referents import referents
 
 from .cycles import Mark
-from .grouping import Heap
+from .grouping import LRU_CACHE, Heap
 from .heap import Key, is_a, is_builtin, is_container, is_foreign, key, package
 
 # How often a kind of object has to be left without a leak before such objects alone are no reason
@@ -154,8 +154,12 @@ class Memory:
     def learn_quiet(self, like: int, survivors: Iterable[object]) -> None:
         """Note that tests of this pattern leave these, and that they are of no interest: the next
         such test leaves the same. Not where a class doesn't say what kind they are."""
+        leaks = {leak.kind for leak in self.leaks}
         left = [obj for obj in survivors if not _is_plain(obj)]
-        if not any(is_a(obj, *_UNTOLD) for obj in left):
+        may_differ = any(is_a(obj, *_UNTOLD) for obj in left) or any(
+            key(obj) in leaks for obj in survivors
+        )
+        if not may_differ:
             self.quiet[like] = len(left)
 
     def known(self, marks: Collection[Mark]) -> tuple[set[str], set[Mark]]:
@@ -201,8 +205,8 @@ class Holder(NamedTuple):
 
 def holders_of(objs: list[object], young: Collection[int]) -> list[Holder | None]:
     """Return for each object a container that refers to it, other than what survived with it,
-    by the ids of that: it may be a part of the leak. Where there is none, one that refers to what
-    survived and leads to the object in a few steps, as a cache does by a key.
+    by the ids of that: it may be a part of the leak. Where there is none, an `lru_cache` that
+    refers to what survived and leads to the object in a few steps, by its key.
 
     One walk over the heap for all of them, and one more for each step.
     """
@@ -222,9 +226,16 @@ def _holders_of(
     if steps and between and None in found:
         mine |= {id(referrers), id(between), id(near)}
         farther = _holders_of(between, young, mine, steps - 1)
-        by_others = _by_referrer(objs, between, [h and Holder(h.obj, False) for h in farther])
+        by_others = _by_referrer(objs, between, [_far(each) for each in farther])
         found = [one or other for one, other in zip(found, by_others, strict=True)]
     return found
+
+
+def _far(holder: Holder | None) -> Holder | None:
+    """Return the holder of what leads to an object as the object's own, if nothing else that it
+    holds could be taken for the object: a namespace holds many things."""
+    is_cache = holder is not None and type(holder.obj) is LRU_CACHE
+    return Holder(holder.obj, False) if holder is not None and is_cache else None
 
 
 def _by_referrer(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import time
 import types
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from deathwatch.explain.walk import COUNTED
 from deathwatch.referents import referents
 from deathwatch.watch.snapshot import weakly
 
-from .grouping import Bounds, Heap, in_library, only_in_bounds
+from .grouping import CACHES, Bounds, Heap, in_library, only_in_bounds
 from .heap import Key, is_a, key
 
 _SHARE = 0.01
@@ -62,7 +61,7 @@ class Places:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[ref[object], str], Generation] = {}
+        self._known: dict[tuple[int, str], tuple[ref[object], Generation]] = {}
         self._tried: set[frozenset[Key]] = set()
         self._spent = 0.0
         self._last = 0.0
@@ -74,20 +73,17 @@ class Places:
             return
         heap = Heap(objs)
         values: list[object] = []
-        for known in self._known:
-            _look(known, heap, [], values)
+        for (_, name), (owner, _) in self._known.items():
+            _look(owner(), name, heap, [], values)
         placed = heap.reach(values)
         kinds = frozenset(key(obj) for obj in objs if id(obj) not in placed)
         placed.clear()
-        if (
-            kinds
-            and kinds not in self._tried
-            and self._spent + self._last <= _START + _SHARE * seconds
-        ):
+        in_time = self._spent + self._last <= _START + _SHARE * seconds
+        if kinds and kinds not in self._tried and in_time:
             self._tried.add(kinds)
             began = time.perf_counter()
-            for place in _places_of(heap, [objs, values, own, *own]):
-                self._known.setdefault(place, Generation())
+            for owner, name in _places_of(heap, [objs, values, own, *own]):
+                self._known.setdefault((id(owner()), name), (owner, Generation()))
             self._last = time.perf_counter() - began
             self._spent += self._last
         self._note(heap)
@@ -101,24 +97,27 @@ class Places:
         holders: list[object] = []
         values: list[object] = []
         generations = []
-        for place, generation in self._known.items():
-            if _look(place, heap, holders, values):
+        for (_, name), (owner, generation) in self._known.items():
+            if _look(owner(), name, heap, holders, values):
                 generations.append(generation)
         pairs = zip(generations, map(key, values), strict=True)
         if not all(g.is_known and g.kind == kind and g.is_let_go() for g, kind in pairs):
             self._note(heap)
             return False
-        kept, roots = in_library(heap)
+        kept, roots = in_library(heap, CACHES)
         bounds = Bounds(kept | set(heap.reach(values)), holders=holders + roots)
         self._note(heap)
         return only_in_bounds(heap, objs, bounds, [*own, own, values])
 
     def _note(self, heap: Heap) -> None:
         """Remember what hangs on known places now."""
-        for place in self._known:
+        for (mark, name), (owner, _) in list(self._known.items()):
             values: list[object] = []
-            if _look(place, heap, [], values):
-                self._known[place] = Generation(values[0], heap.reach(values).values())
+            if owner() is None:
+                del self._known[mark, name]
+            elif _look(owner(), name, heap, [], values):
+                generation = Generation(values[0], heap.reach(values).values())
+                self._known[mark, name] = owner, generation
 
 
 def _places_of(heap: Heap, own: list[Any]) -> list[tuple[ref[object], str]]:
@@ -126,21 +125,22 @@ def _places_of(heap: Heap, own: list[Any]) -> list[tuple[ref[object], str]]:
     held = heap.held_elsewhere(heap.objects, [heap.objects, *own])[:_FEW]
     marks = set(map(id, held))
     holders = [each for each in gc.get_referrers(*held) if type(each) is dict] if held else []
+    holders = [each for each in holders if id(each) not in heap.objects]
+    owners = gc.get_referrers(*holders) if holders else []
     found = []
-    for holder in holders:
-        owner = None if id(holder) in heap.objects else _owner(holder)
-        if owner is not None:
-            names = [name for name, value in holder.items() if id(value) in marks]
-            found += [(owner, name) for name in names if type(name) is str]
+    for owner in (each for each in owners if is_a(each, type, types.ModuleType)):
+        names, wr = _names_of(owner), weakly(owner)
+        if wr is not None and names is not None and any(each is names for each in holders):
+            bound = [name for name, value in names.items() if id(value) in marks]
+            found += [(wr, name) for name in bound if type(name) is str]
     return found
 
 
 def _look(
-    place: tuple[ref[object], str], heap: Heap, holders: list[object], values: list[object]
+    owner: object, name: str, heap: Heap, holders: list[object], values: list[object]
 ) -> bool:
     """Add the dict with this name, and what it has there, if that is new; tell whether it is."""
-    owner, name = place
-    names = _names_of(owner())
+    names = _names_of(owner)
     if names is None or id(names.get(name)) not in heap.objects:
         return False
     holders.append(names)
@@ -149,21 +149,5 @@ def _look(
 
 
 def _names_of(owner: object) -> dict[str, object] | None:
-    """Return the dict of a module or class itself, of which `vars` shows a copy."""
-    if type(owner) is types.ModuleType:
-        return vars(owner)
+    """Return the dict of a module or class itself, of which a class shows a copy."""
     return next((each for each in referents(owner) if type(each) is dict), None)
-
-
-def _owner(names: dict[object, object]) -> ref[object] | None:
-    """Return the module or class that has its names in this dict."""
-    name = names.get("__name__")
-    module = sys.modules.get(name) if type(name) is str else None
-    if type(module) is types.ModuleType and vars(module) is names:
-        return ref(module)
-    if "__module__" not in names:
-        return None
-    for each in gc.get_referrers(names):
-        if is_a(each, type) and _names_of(each) is names:
-            return weakly(each)
-    return None

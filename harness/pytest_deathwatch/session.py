@@ -215,11 +215,11 @@ class Session:
         self, item: pytest.Item, nextitem: pytest.Item | None, window: Window, passing: list[object]
     ) -> None:
         marks: set[Mark] | None = set()
-        like = pattern(window.made())
+        like = pattern(window.made(), item)
         is_untelling = like in self.memory.untelling
         if is_untelling:
             if window.settle():
-                like = pattern(window.made())
+                like = pattern(window.made(), item)
             if like in self.memory.quiet:
                 self.collecting.left += self.memory.quiet[like]
                 self._previous = item
@@ -232,11 +232,11 @@ class Session:
         self.collecting.left += len(survivors)
         counts, rest = self.memory.recognise(survivors)
         suspicious = self.memory.suspects(rest, item.nodeid)
+        if is_untelling and not counts and not suspicious:
+            self.memory.learn_quiet(like, survivors)
         if suspicious and self._are_excused(suspicious, survivors, rest, window, own):
             suspicious.clear()
         suspects = set(map(key, suspicious))
-        if is_untelling and not counts and not suspects:
-            self.memory.learn_quiet(like, survivors)
         survivors.clear()
         del survivors, rest, suspicious
         doubtful = self.memory.doubtful(counts, item.nodeid)
@@ -261,14 +261,7 @@ class Session:
                         other = self._beside(item, nextitem)
                         with contextlib.nullcontext() if suspects else self.cycle_budget.spending():
                             shown |= self._rerun(
-                                item,
-                                item.parent,
-                                item.nodeid,
-                                window,
-                                passing,
-                                suspects,
-                                news,
-                                other,
+                                item, item.parent, own, window, passing, suspects, news, other
                             )
             finally:
                 self._tear_down(item, nextitem)
@@ -323,13 +316,14 @@ class Session:
     ) -> None:
         """Rerun a test with its whole scope, which is torn down each time."""
         stay = _STAY[1:] if isinstance(node, pytest.Class) else _STAY[2:]
-        if not self._may_rerun(first.nodeid, _cost(first, stay)):
+        own = _cost(first, stay)
+        if not self._may_rerun(first.nodeid, own):
             return
         self._window = None
         window = self._open()
         try:
             with self.budget.spending():
-                shown = self._rerun(first, node.parent, first.nodeid, window, passing, set(), set())
+                shown = self._rerun(first, node.parent, own, window, passing, set(), set())
         finally:
             self._end(window)
         if not shown:
@@ -338,7 +332,7 @@ class Session:
 
     def _roots(self) -> list[object]:
         self._static = self._static or static_roots(self.config)
-        return [*self._static, vars(self.findings), self.memory]
+        return [*self._static, vars(self.findings), self.memory, *vars(self.places).values()]
 
     def _tear_down(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """End the scopes that reruns have set up again."""
@@ -355,15 +349,15 @@ class Session:
         of which all die in the collection, are taken to drop the same cycles. Of what is made for
         the first time, and often for the last, all is looked at before the collection.
         """
-        if self.verdicts.cycles == "ignore":
-            self.memory.untelling.add(like)
-            window.settle()
-            return set()
         tells, foreseen = self.memory.tells, self.memory.foreseen
         objs = window.made()
         made = cycles.telling_kinds(objs)
         if not made and not exactly(objs, types.FrameType):
             self.memory.untelling.add(like)
+        if self.verdicts.cycles == "ignore":
+            objs.clear()
+            window.settle()
+            return set()
         is_first = made not in tells and made not in foreseen
         if not tells.get(made) and self.cycle_budget.for_one() <= 0:
             objs.clear()
@@ -475,18 +469,19 @@ class Session:
         self,
         item: pytest.Item,
         stay: Any,
-        name: str,
+        own: float,
         window: Window,
         passing: list[object],
         suspects: set[Key],
         marks: set[Mark],
         other: pytest.Item | None = None,
     ) -> set[str]:
-        """Rerun a test, and return the fingerprints of the leaks and cycles that it shows. An
-        `other` test may let go of what this one leaves anew each time."""
-        usual, _ = item.stash[_TOOK]
+        """Rerun a test, which takes so many seconds of its `own`, and return the fingerprints of
+        the leaks and cycles that it shows. An `other` test may let go of what this one leaves anew
+        each time."""
+        name, (whole, _) = item.nodeid, item.stash[_TOOK]
         seconds = self.budget.for_one()
-        measurement = Measurement(self.reruns, window, passing, seconds, usual)
+        measurement = Measurement(self.reruns, window, passing, seconds, (own, whole))
         evidence = measurement.measure(item, stay, self.times, suspects, marks, self._is_news)
         if other and evidence.replaced:
             if other.parent is not stay:

@@ -314,3 +314,61 @@ def test_what_hangs_on_a_harmless_kind_is_one_leak_with_it(judge) -> None:
     )
     (leak,) = run.leaks
     assert leak["type"] == "test_it.Rule", run.text
+
+
+def test_leaks_by_two_names_of_one_module_are_two(judge) -> None:
+    """And a test that leaves the like in a third one adds to neither."""
+    run = judge(
+        """
+        import pytest
+        class A: pass
+        class B: pass
+        LISTENERS, HANDLERS, CURRENT = (), (), None
+        @pytest.mark.parametrize("n", range(12))
+        def test_both(n):
+            global LISTENERS, HANDLERS
+            LISTENERS, HANDLERS = LISTENERS + (A(),), HANDLERS + (B(),)
+        def test_neither():
+            global CURRENT
+            CURRENT = [A()]
+        """
+    )
+    assert len(run.leaks) == 2
+    assert all(len(leak["tests"]) == 12 for leak in run.leaks)
+
+
+def test_a_holder_is_not_kept_for_its_leak(judge) -> None:
+    run = judge(
+        """
+        import gc, weakref
+        class Item: pass
+        class App: items = ()
+        app = App()
+        def test_leaks(): app.items = app.items + (Item(),)
+        def test_dies():
+            global app
+            watched = weakref.ref(app)
+            app = None
+            gc.collect()
+            assert watched() is None
+        """
+    )
+    assert run.outcomes["passed"] == 2, run.text
+
+
+def test_a_cache_of_methods_is_known_again_by_its_keys(judge) -> None:
+    """Tests that leave more in it are not explained anew."""
+    run = judge(
+        """
+        import functools, pytest
+        class Store:
+            @functools.lru_cache(maxsize=1000)
+            def get(self): return [Value()]
+        class Value: pass
+        @pytest.mark.parametrize("n", range(20))
+        def test_leaks(n): Store().get()
+        """
+    )
+    (leak,) = run.leaks
+    assert len(leak["tests"]) == 20
+    assert len(leak["judged"]) == 1

@@ -876,6 +876,24 @@ def test_a_scope_is_in_the_budget_with_its_fixtures(judge, pytester) -> None:
     assert "leaks no longer" not in run.text
 
 
+def test_what_too_few_reruns_fit_in_for_is_not_judged(judge, pytester) -> None:
+    """A cache that is full after five runs is none of a leak's first six."""
+    pytester.makeconftest("from pytest_deathwatch import budget; budget._FREE = 0.0")
+    run = judge(
+        """
+        import itertools, time
+        class Entry: pass
+        CACHE, N = {}, itertools.count()
+        def test_fills():
+            time.sleep(0.2)
+            CACHE[next(N) % 5] = Entry()
+        """,
+        "--deathwatch-budget=420",
+    )
+    assert run.leaks == [], run.text
+    assert "more don't fit in" in run.data["unjudged"]["test_it.py::test_fills"]
+
+
 def test_what_does_not_fit_in_the_budget_is_said(judge, pytester) -> None:
     """Such a test is not judged; a baseline keeps what it didn't show, and its marker may stay."""
     pytester.makefile(".txt", base="0123456789abcdef  Job held by it\n")

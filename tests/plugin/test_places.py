@@ -88,3 +88,109 @@ def test_tests_alike_are_told_by_what_they_leave(judge) -> None:
     )
     (leak,) = run.leaks
     assert sorted(leak["tests"]) == sorted(f"test_it.py::test_leaks[{n}]" for n in range(1, 40, 2))
+
+
+ALIKE = {
+    "another place": """
+CURRENT, KEPT = None, []
+def rebind():
+    global CURRENT
+    CURRENT = functools.partial(print)
+def test_1(): rebind()
+def test_2(): rebind()
+def test_3(): rebind()
+def test_leaks(): KEPT.append(functools.partial(print))
+""",
+    "an owner that goes with the test": """
+KEPT = []
+def test_1(request): request.node.extra = types.SimpleNamespace()
+def test_2(request): request.node.extra = types.SimpleNamespace()
+def test_3(request): request.node.extra = types.SimpleNamespace()
+def test_leaks(request): KEPT.append(types.SimpleNamespace())
+""",
+    "other contents": """
+ONE, NUMBERS, KEPT = types.SimpleNamespace(), [], []
+def test_1(): NUMBERS.append([1])
+def test_2(): NUMBERS.append([1])
+def test_3(): NUMBERS.append([1])
+def test_leaks(): KEPT.append([ONE])
+""",
+    "a class of the program's own": """
+class Value: pass
+CURRENT, KEPT = None, []
+def rebind():
+    global CURRENT
+    CURRENT = Value()
+def test_1(): rebind()
+def test_2(): rebind()
+def test_3(): rebind()
+def test_leaks(): KEPT.append(Value())
+""",
+}
+
+
+@pytest.mark.parametrize("cycles", ["report", "ignore"])
+@pytest.mark.parametrize("tests", ALIKE.values(), ids=ALIKE)
+def test_what_is_of_the_same_classes_is_not_the_same(judge, tests, cycles) -> None:
+    run = judge(f"import functools, types\n{tests}", f"--deathwatch-cycles={cycles}")
+    assert {test for each in run.leaks for test in each["tests"]} == {"test_it.py::test_leaks"}
+
+
+def test_what_a_known_leak_adds_to_is_named_after_tests_alike(judge) -> None:
+    run = judge(
+        """
+        import types
+        CURRENT, KEPT = None, []
+        def rebind():
+            global CURRENT
+            CURRENT = types.SimpleNamespace()
+        def test_leaks(): KEPT.append(types.SimpleNamespace())
+        def test_1(): rebind()
+        def test_2(): rebind()
+        def test_3(): rebind()
+        def test_leaks_too(): KEPT.append(types.SimpleNamespace())
+        """
+    )
+    (leak,) = run.leaks
+    assert sorted(leak["tests"]) == ["test_it.py::test_leaks", "test_it.py::test_leaks_too"]
+
+
+def test_what_the_last_errors_were_is_no_excuse_for_who_keeps_them(judge) -> None:
+    run = judge(
+        """
+        import sys
+        class Error(Exception): pass
+        KEPT = []
+        def fail():
+            KEPT.append(getattr(sys, "last_value", None))
+            sys.last_value = Error()
+        def test_leaks(): fail()
+        def test_leaks_too(): fail()
+        """
+    )
+    (leak,) = run.leaks
+    assert len(leak["tests"]) == 2
+
+
+def test_odd_modules_and_classes_are_no_obstacle(judge) -> None:
+    """A place's class may have a metaclass that compares, and a module its own way to its names."""
+    run = judge(
+        """
+        import sys, types
+        class Meta(type):
+            def __eq__(self, other): raise ZeroDivisionError
+        class Odd(metaclass=Meta): current = None
+        class Value: pass
+        class Module(types.ModuleType):
+            def __getattribute__(self, name): raise RuntimeError
+        KEPT = []
+        def test_1(): Odd.current = Value()
+        def test_2(): Odd.current = Value()
+        def test_3(monkeypatch):
+            monkeypatch.setitem(sys.modules, "odd", Module("odd"))
+            Odd.current = Value()
+        def test_leaks(): KEPT.append(Value())
+        """
+    )
+    assert run.data["unjudged"] == {}, run.text
+    assert {test for each in run.leaks for test in each["tests"]} == {"test_it.py::test_leaks"}

@@ -21,6 +21,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -68,6 +69,8 @@ class Run:
 
 def main() -> int:
     options = _options()
+    # A shell's job in the background ignores it, and so would the suites, of which some send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     known = {row["fingerprint"]: row for row in _toml("groups.toml").get("group", [])}
     table = _toml("suites.toml")
     folder = Path(options.folder).resolve()
