@@ -221,21 +221,24 @@ def _holders_of(
     referrers = [each for each in gc.get_referrers(*asked) if id(each) not in mine]
     between = [each for each in referrers if id(each) in young]
     near = [each for each in referrers if id(each) not in young and _can_hold(each)]
-    near = [each for each in near if not _is_of_young(each, young)]
-    found = _by_referrer(objs, near, [Holder(each, True) for each in near])
+    is_near = steps == _STEPS
+    near = [o for o in near if not _is_of_young(o, young)] if is_near else _caches(near)
+    found = _by_referrer(objs, near, [Holder(each, is_near) for each in near])
     if steps and between and None in found:
         mine |= {id(referrers), id(between), id(near)}
         farther = _holders_of(between, young, mine, steps - 1)
-        by_others = _by_referrer(objs, between, [_far(each) for each in farther])
+        by_others = _by_referrer(objs, between, farther)
         found = [one or other for one, other in zip(found, by_others, strict=True)]
     return found
 
 
-def _far(holder: Holder | None) -> Holder | None:
-    """Return the holder of what leads to an object as the object's own, if nothing else that it
-    holds could be taken for the object: a namespace holds many things."""
-    is_cache = holder is not None and type(holder.obj) is LRU_CACHE
-    return Holder(holder.obj, False) if holder is not None and is_cache else None
+def _caches(holders: list[object]) -> list[object]:
+    """Return which of these are an `lru_cache`, or the dict of one: other holders, as namespaces,
+    hold more than one leak."""
+    dicts = [each for each in holders if type(each) is dict]
+    owners = [o for o in gc.get_referrers(*dicts) if type(o) is LRU_CACHE] if dicts else []
+    theirs = set(map(id, referents(*owners)))
+    return [o for o in holders if type(o) is LRU_CACHE or (type(o) is dict and id(o) in theirs)]
 
 
 def _by_referrer(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import time
 import types
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 from weakref import ref
 
+from deathwatch.explain.outside import held_elsewhere
 from deathwatch.explain.walk import COUNTED
+from deathwatch.explain.walk import key as count_key
 from deathwatch.referents import referents
 from deathwatch.watch.snapshot import weakly
 
@@ -20,8 +23,14 @@ _SHARE = 0.01
 """Of the time that the tests take, for finding places: each time is a walk over the heap."""
 _START = 0.5
 """Seconds for it at the start of a run, where the first of many places are found."""
+_AGAIN = 2
+"""How often the same kinds have to be left somewhere before it is asked where: many are left once.
+"""
 _FEW = 100
 """Objects that are asked for at once at most: each costs a comparison per reference of the heap."""
+_BORROWING = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType)
+"""Classes whose objects show references that they only borrow, on CPython 3.14 and later: of these
+each counts once."""
 _MOST = 2_000
 """Objects of one value that are remembered at most, until the name is bound to the next."""
 
@@ -40,17 +49,27 @@ class Generation:
         """Tell whether nothing holds any of it but the rest of it: where it is in cycles, it is
         garbage that is older than the test, and is not collected while that is looked at."""
         alive = [wr() for wr in self._refs]  # `:=` would hold the last one for longer
-        alive = [obj for obj in alive if obj is not None]
-        if not alive:
-            return True
-        heap = Heap(alive)
-        fresh = alive[:]
+        members = {id(obj): obj for obj in alive if obj is not None}
+        fresh = list(members.values())
         while fresh:
             below = {id(obj): obj for obj in referents(*fresh) if id(obj) in self._ids}
-            fresh[:] = [obj for mark, obj in below.items() if mark not in heap.objects]
-            heap.objects.update(below)
+            fresh = [obj for mark, obj in below.items() if mark not in members]
+            members.update(below)
             below.clear()
-        return not heap.held_elsewhere(heap.objects, [alive, fresh, heap.objects])
+        alive.clear()
+        objs = list(members.values())
+        members.clear()
+        return not held_elsewhere(objs, _counted(objs), ours=1)
+
+
+def _counted(objs: list[object]) -> Counter[int]:
+    """Count the references among these, by the key of what they lead to."""
+    exact = [obj for obj in objs if not is_a(obj, *_BORROWING)]
+    counts = Counter(map(count_key, referents(*exact)))
+    for obj in objs:
+        if is_a(obj, *_BORROWING):
+            counts.update(set(map(count_key, referents(obj))))
+    return counts
 
 
 class Places:
@@ -62,16 +81,16 @@ class Places:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], tuple[ref[object], Generation]] = {}
+        self._met: Counter[frozenset[Key]] = Counter()
         self._tried: set[frozenset[Key]] = set()
         self._spent = 0.0
         self._last = 0.0
 
-    def learn(self, objs: list[object], own: list[Any], seconds: float) -> None:
-        """Note where these were left, in a run whose tests took so long until now. `own` is what
-        else holds them for the plugin. The heap must not be frozen."""
+    def learn(self, heap: Heap, objs: list[object], own: list[Any], seconds: float) -> None:
+        """Note where these were left among others, in a run whose tests took so long until now.
+        `own` is what else holds them for the plugin. The heap must not be frozen."""
         if not COUNTED or not objs:
             return
-        heap = Heap(objs)
         values: list[object] = []
         for (_, name), (owner, _) in self._known.items():
             _look(owner(), name, heap, [], values)
@@ -79,10 +98,11 @@ class Places:
         kinds = frozenset(key(obj) for obj in objs if id(obj) not in placed)
         placed.clear()
         in_time = self._spent + self._last <= _START + _SHARE * seconds
-        if kinds and kinds not in self._tried and in_time:
+        self._met[kinds] += 1
+        if kinds and self._met[kinds] >= _AGAIN and in_time and kinds not in self._tried:
             self._tried.add(kinds)
             began = time.perf_counter()
-            for owner, name in _places_of(heap, [objs, values, own, *own]):
+            for owner, name in _places_of(heap, objs, [objs, values, own, *own]):
                 self._known.setdefault((id(owner()), name), (owner, Generation()))
             self._last = time.perf_counter() - began
             self._spent += self._last
@@ -120,9 +140,9 @@ class Places:
                 self._known[mark, name] = owner, generation
 
 
-def _places_of(heap: Heap, own: list[Any]) -> list[tuple[ref[object], str]]:
-    """Return the names that are bound to any of these: one walk over the heap."""
-    held = heap.held_elsewhere(heap.objects, [heap.objects, *own])[:_FEW]
+def _places_of(heap: Heap, objs: list[object], own: list[Any]) -> list[tuple[ref[object], str]]:
+    """Return the names that are bound to any of these: one walk over the heap, and one more."""
+    held = heap.held_elsewhere(map(id, objs), [heap.objects, *own])[:_FEW]
     marks = set(map(id, held))
     holders = [each for each in gc.get_referrers(*held) if type(each) is dict] if held else []
     holders = [each for each in holders if id(each) not in heap.objects]

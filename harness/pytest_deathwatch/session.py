@@ -278,12 +278,12 @@ class Session:
     ) -> bool:
         """Tell whether all these are in the place of what was there before. Where that isn't known,
         and a rerun would take too long, look for such places, for the tests to come."""
-        own = [objs, survivors, rest]
-        if self.places.excuse(Heap(survivors), objs, own):
+        heap, own = Heap(survivors), [objs, survivors, rest]
+        if self.places.excuse(heap, objs, own):
             return True
         if not self.budget.allows(seconds):
             window.close()
-            self.places.learn(objs, own, self.pace.so_far())
+            self.places.learn(heap, objs, own, self.pace.so_far())
         return False
 
     def _beside(self, item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | None:
@@ -496,7 +496,9 @@ class Session:
             shown = self._confirm(evidence, marks)
             window.close()
             if suspects and not evidence.grown:
-                self.places.learn(evidence.latest, [evidence.objects], self.pace.so_far())
+                latest = evidence.latest
+                seconds = self.pace.so_far()
+                self.places.learn(Heap(latest), latest, [evidence.objects], seconds)
             leaks = self._leaks(name, evidence)
             # what grows in bounded caches alone is acquitted too
             self.memory.acquit(suspects - evidence.grown if leaks else suspects, name)
