@@ -13,7 +13,7 @@ _FREE = 10.0
 """Seconds that a run may take with all that is done for judging, whatever its tests take."""
 _LEAST = 1 / 2
 """Of the whole, for reruns, where to look at tests has taken more than the rest."""
-_LEAD = 2.0
+_LEAD = 4.0
 """Seconds that may be spent before the tests have taken four times as many: how long all of them
 will take is a guess at first. So much of what is left one test may have, too."""
 _SURE = 0.1
@@ -66,7 +66,7 @@ class Budget:
     """What judging may cost: some percent of what the tests take, and in a short run what is left
     of ten seconds. Reruns get what it doesn't take to look at the tests, and a half at least.
 
-    One test gets two seconds of what is left, or a half of it, so that some is left for light ones
+    One test gets four seconds of what is left, or a half of it, so that some is left for light ones
     after heavy ones; in a run that is short for all that is known, it gets all of it.
     """
 

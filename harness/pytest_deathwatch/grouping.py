@@ -151,17 +151,16 @@ def representatives(heap: Heap, kinds: set[Key], grown: set[Key], bounds: Bounds
     return list(chosen.values())
 
 
-CACHES = ("re._cache", "re._cache2")
-_BOUNDED = (*CACHES, "sys.last_exc", "sys.last_value", "sys.last_traceback")
+_BOUNDED = ("re._cache", "re._cache2", "sys.last_exc", "sys.last_value", "sys.last_traceback")
 """Roots in the standard library that replace what they hold, and aren't an `lru_cache`. The last
 three have the last error that a console or a runner has shown."""
 
 
-def in_library(heap: Heap, roots: Iterable[str]) -> tuple[set[int], list[object]]:
+def _in_library(heap: Heap) -> tuple[set[int], list[object]]:
     """Return the ids of what these roots hold, and all that hangs on it; and the dicts that do."""
     held: list[object] = []
     holders: list[object] = []
-    for module, _, name in (each.partition(".") for each in roots):
+    for module, _, name in (each.partition(".") for each in _BOUNDED):
         owner = sys.modules.get(module)
         names = vars(owner) if type(owner) is types.ModuleType else {}
         value = names.get(name)
@@ -224,7 +223,7 @@ class Bounds:
         queues += [each.queue for each in keepers[queue.Queue] if each.maxsize > 0]
         cached, parts, used = bounded(heap, keepers[LRU_CACHE])
         queued, queues = in_bounded_queues(heap, queues)
-        kept, roots = in_library(whole, _BOUNDED)
+        kept, roots = _in_library(whole)
         return cls(cached | kept, queued, parts + queues + roots, used)
 
     def __contains__(self, obj: object) -> bool:

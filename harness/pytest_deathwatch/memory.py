@@ -132,19 +132,19 @@ class Memory:
         """Return these leaks without those that the test was seen not to add to."""
         return {leak for leak in leaks if self._shows.get((leak, _function(test)), True)}
 
-    def suspects(self, survivors: Iterable[object], test: str) -> list[object]:
-        """Return the survivors that are a reason to rerun the test that left them."""
+    def suspects(self, survivors: Iterable[object], test: str) -> set[Key]:
+        """Return the kinds of survivors that are a reason to rerun the test that left them."""
         file = _file(test)
-        return [
-            obj
+        return {
+            kind
             for obj in survivors
             if not _is_plain(obj)
             and (
-                self._harmless[file, key(obj)] < _FOREIGN_HARMLESS_AFTER
+                self._harmless[file, kind := key(obj)] < _FOREIGN_HARMLESS_AFTER
                 if is_foreign(type(obj))
-                else self._harmless["", key(obj)] < _HARMLESS_AFTER
+                else self._harmless["", kind := key(obj)] < _HARMLESS_AFTER
             )
-        ]
+        }
 
     def acquit(self, kinds: Iterable[Key], test: str) -> None:
         """Note that a test left such objects and didn't leak them."""

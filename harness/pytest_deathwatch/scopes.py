@@ -11,7 +11,7 @@ import pytest
 
 from deathwatch.watch.snapshot import weakly
 
-from .heap import Key, Node, is_a, key, package
+from .heap import Key, Node, is_a, package
 from .memory import Memory
 
 _UNTELLING = frozenset({"builtins", "functools", "types", "?"})
@@ -60,7 +60,7 @@ def left(
 
 def _suspects(made: tuple[pytest.Item, list[ref[object]]], memory: Memory) -> set[Key]:
     alive = [obj for wr in made[1] if (obj := wr()) is not None]
-    return set(map(key, memory.suspects(alive, made[0].nodeid)))
+    return memory.suspects(alive, made[0].nodeid)
 
 
 def _watchable(objs: list[object]) -> list[ref[object]]:

@@ -28,7 +28,6 @@ from .grouping import Heap
 from .heap import Key, Node, Window, exactly, is_a, key, pattern, static_roots
 from .measuring import Evidence, Measurement
 from .memory import Leak, Memory, holders_of
-from .places import Places
 from .reporting import Verdicts
 from .rerunning import Reruns
 from .scopes import Scopes, left
@@ -71,7 +70,6 @@ class Session:
         self.memory = Memory()
         self.reruns = Reruns()
         self.scopes = Scopes()
-        self.places = Places()
         self.pace = Pace()
         self.budget = Budget(self.pace, percent)
         self.cycle_budget = Budget(self.pace, percent, 1.0 if verdicts.cycles == "fail" else _FIFTH)
@@ -231,14 +229,11 @@ class Session:
         survivors = window.survivors(item, passing)
         self.collecting.left += len(survivors)
         counts, rest = self.memory.recognise(survivors)
-        suspicious = self.memory.suspects(rest, item.nodeid)
-        if is_untelling and not counts and not suspicious:
+        suspects = self.memory.suspects(rest, item.nodeid)
+        if is_untelling and not counts and not suspects:
             self.memory.learn_quiet(like, survivors)
-        if suspicious and self._are_excused(suspicious, survivors, rest, window, own):
-            suspicious.clear()
-        suspects = set(map(key, suspicious))
         survivors.clear()
-        del survivors, rest, suspicious
+        del survivors, rest
         doubtful = self.memory.doubtful(counts, item.nodeid)
         known, news = self.memory.known(marks or set())
         shown = self.memory.shown(counts, item.nodeid) | known
@@ -267,24 +262,6 @@ class Session:
                 self._tear_down(item, nextitem)
         self._previous = item
         self.verdicts.show(item, shown - {""}, item)
-
-    def _are_excused(
-        self,
-        objs: list[object],
-        survivors: list[object],
-        rest: list[object],
-        window: Window,
-        seconds: float,
-    ) -> bool:
-        """Tell whether all these are in the place of what was there before. Where that isn't known,
-        and a rerun would take too long, look for such places, for the tests to come."""
-        heap, own = Heap(survivors), [objs, survivors, rest]
-        if self.places.excuse(heap, objs, own):
-            return True
-        if not self.budget.allows(seconds):
-            window.close()
-            self.places.learn(heap, objs, own, self.pace.so_far())
-        return False
 
     def _beside(self, item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | None:
         """Return the last test that was judged, where it can run again without ending a scope that
@@ -332,7 +309,7 @@ class Session:
 
     def _roots(self) -> list[object]:
         self._static = self._static or static_roots(self.config)
-        return [*self._static, vars(self.findings), self.memory, *vars(self.places).values()]
+        return [*self._static, vars(self.findings), self.memory]
 
     def _tear_down(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """End the scopes that reruns have set up again."""
@@ -495,10 +472,6 @@ class Session:
                 return set()
             shown = self._confirm(evidence, marks)
             window.close()
-            if suspects and not evidence.grown:
-                latest = evidence.latest
-                seconds = self.pace.so_far()
-                self.places.learn(Heap(latest), latest, [evidence.objects], seconds)
             leaks = self._leaks(name, evidence)
             # what grows in bounded caches alone is acquitted too
             self.memory.acquit(suspects - evidence.grown if leaks else suspects, name)

@@ -6,6 +6,7 @@ import gc
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 pytest_plugins = ["pytester"]
 
 _ORDER = (["-p", "no:cacheprovider", "-p", "no:randomly"], ["-p", "no:cacheprovider"])
+_NOT_NEEDED = ["-p", "no:hypothesispytest", "-p", "no:benchmark"]
+"""Plugins that take two thirds of a second to load, in each of two hundred runs."""
 CAN_JUDGE = hasattr(gc, "freeze") and hasattr(gc, "set_debug")
 
 
@@ -60,6 +63,8 @@ def judge(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callabl
         report = pytester.path / "report.json"
         report.unlink(missing_ok=True)
         plugin = [] if _is_installed() else ["-p", "pytest_deathwatch"]
+        if "hypothesis" not in _sources(pytester.path):
+            plugin += _NOT_NEEDED
         result = pytester.runpytest_subprocess(
             *plugin, *_ORDER[shuffle], "--deathwatch", f"--deathwatch-report={report}", *options
         )
@@ -79,6 +84,10 @@ def plugin(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
         return pytester.runpytest_subprocess(*plugin, *_ORDER[False], *options)
 
     return run
+
+
+def _sources(folder: Path) -> str:
+    return "".join(file.read_text() for file in folder.rglob("*.py"))
 
 
 def _outcomes(result: pytest.RunResult) -> dict[str, int]:
