@@ -171,7 +171,7 @@ def _in_library(heap: Heap) -> tuple[set[int], list[object]]:
             holders.append(names)
             held.append(value)
     held = [obj for obj in held if id(obj) in heap.objects]
-    return (set(heap.reach(held)) if held else set()), holders
+    return set(heap.reach(held)), holders
 
 
 @dataclass(frozen=True)
@@ -390,7 +390,7 @@ def bounded(heap: Heap, wrappers: list[Any]) -> tuple[set[int], list[object], li
             held.extend(obj for obj in entries if instances.isdisjoint(heap.reach([obj])))
     modules = set(map(_module_of, used))
     alike = [each for each in wrappers if _module_of(each) in modules]
-    return (set(heap.reach(held)) if held else set()), parts, alike
+    return set(heap.reach(held)), parts, alike
 
 
 def _module_of(wrapper: Any) -> str:
@@ -406,7 +406,7 @@ def in_bounded_queues(heap: Heap, queues: list[deque[Any]]) -> tuple[set[int], l
     """
     queues = [each for each in queues if id(each) not in heap.objects]
     held = [obj for obj in referents(*queues) if id(obj) in heap.objects] if queues else []
-    return (set(heap.reach(held)) if held else set()), queues
+    return set(heap.reach(held)), queues
 
 
 def on_method_caches(objs: list[object]) -> list[object]:

@@ -191,6 +191,7 @@ class Measurement:
         Ends after the first rerun that rules a leak out, and after `times`; where that leaves a
         leak that is news, after twice as many: a cache that fills has time to be full. A test
         whose first rerun is slow, or leaves very many objects, gets two: the fewest that decide.
+        Where it is not decided, and no more reruns fit into the budget, that is the problem.
         """
         evidence = Evidence(wanted=kinds)
         self._window.mine.extend([vars(self), *vars(evidence).values(), evidence])

@@ -175,7 +175,9 @@ class Session:
             self.collecting.left += 1  # it was not counted what it left
         else:
             try:  # a context manager would be among what is new
-                self._judge_test(item, nextitem, window, passing)
+                shown = self._judge_test(item, nextitem, window, passing)
+                self._previous = item
+                self.verdicts.show(item, shown - {""}, item)
             except Exception as error:
                 self._admit(item, error)
         if nextitem is None or nextitem.parent is not item.parent:
@@ -211,7 +213,8 @@ class Session:
 
     def _judge_test(
         self, item: pytest.Item, nextitem: pytest.Item | None, window: Window, passing: list[object]
-    ) -> None:
+    ) -> set[str]:
+        """Return the fingerprints of the leaks and cycles that a test shows."""
         marks: set[Mark] | None = set()
         like = pattern(window.made(), item)
         is_untelling = like in self.memory.untelling
@@ -220,9 +223,7 @@ class Session:
                 like = pattern(window.made(), item)
             if like in self.memory.quiet:
                 self.collecting.left += self.memory.quiet[like]
-                self._previous = item
-                self.verdicts.show(item, set(), item)
-                return
+                return set()
         else:
             marks = self._cycles(item.nodeid, window, like)
         own = _cost(item, _STAY)
@@ -260,8 +261,7 @@ class Session:
                             )
             finally:
                 self._tear_down(item, nextitem)
-        self._previous = item
-        self.verdicts.show(item, shown - {""}, item)
+        return shown
 
     def _beside(self, item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | None:
         """Return the last test that was judged, where it can run again without ending a scope that
@@ -331,16 +331,15 @@ class Session:
         made = cycles.telling_kinds(objs)
         if not made and not exactly(objs, types.FrameType):
             self.memory.untelling.add(like)
-        if self.verdicts.cycles == "ignore":
+        is_searched = self.verdicts.cycles != "ignore"
+        if is_searched and not tells.get(made) and self.cycle_budget.for_one() <= 0:
+            self._leave_cycles(name)
+            is_searched = False
+        if not is_searched:
             objs.clear()
             window.settle()
             return set()
         is_first = made not in tells and made not in foreseen
-        if not tells.get(made) and self.cycle_budget.for_one() <= 0:
-            objs.clear()
-            self._leave_cycles(name)
-            window.settle()
-            return set()
         with self.cycle_budget.spending():
             marks = self._foresee_cycles(objs) if is_first else None
         objs.clear()

@@ -12,7 +12,7 @@ class Value: pass
 class Cyclic:
     def __init__(self): self.me, self.found = self, [Value()]
 class Registry: current = None
-OLDER, CHAIN = [], None
+OLDER = []
 @pytest.mark.parametrize("n", range(12))
 def test_rebinds(n):
     Registry.current = Cyclic()
@@ -167,7 +167,7 @@ def test_what_the_last_errors_were_is_no_excuse_for_who_keeps_them(judge) -> Non
 
 
 def test_odd_modules_and_classes_are_no_obstacle(judge) -> None:
-    """A place's class may have a metaclass that compares, and a module its own way to its names."""
+    """A class may have a metaclass that compares, and a module its own way to its names."""
     run = judge(
         """
         import sys, types
