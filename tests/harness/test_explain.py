@@ -22,6 +22,7 @@ import hypothesis
 import pytest
 
 from deathwatch.explain import Retention, Verdict, why_alive
+from deathwatch.explain.walk import Walk
 
 CPYTHON = sys.implementation.name == "cpython"
 refcounted = pytest.mark.skipif(
@@ -176,6 +177,23 @@ def test_a_root_comes_before_a_variable_that_is_about_to_end() -> None:
     registry["deep"] = {"a": [[[{"b": session}]]]}
     retention = why_alive(session)
     assert [path.kind for path in retention.paths] == ["user", "passing"]
+
+
+@pytest.mark.parametrize("cls", [threading.local, type("Own", (threading.local,), {})])
+def test_a_thread_local_leads_to_no_value_of_running_code(cls: type) -> None:
+    """On PyPy it leads to its thread, and that, once a loop is compiled, to what the loop holds."""
+    local = cls()
+    local.kept = ["kept"]
+    few = _reached_from(local)
+    assert few < 100
+    assert all(_reached_from(local) == few for _ in range(3_000))
+
+
+def _reached_from(local: object) -> int:
+    walk = Walk({"a": local})
+    walk.shut([type(local)])
+    walk.stage([local], lambda: False)
+    return len(walk.order)
 
 
 def test_a_module_of_the_user_comes_before_a_library() -> None:

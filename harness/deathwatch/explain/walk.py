@@ -63,11 +63,31 @@ _OTHERS = bytes([1, 0]) + bytes(254)
 def _referents_on_pypy(*objs: object) -> list[object]:
     """Leave out what running code holds: there, a thread-local leads to its thread's frames."""
     local = _thread._local
-    found = gc.get_referents(*[obj for obj in objs if type(obj) is not local])
+    found = gc.get_referents(*[obj for obj in objs if not issubclass(type(obj), local)])
     for obj in objs:
-        if type(obj) is local:
-            found += [ref for ref in gc.get_referents(obj) if type(ref) is dict]
+        if issubclass(type(obj), local):
+            found += _of_local(obj)
     return [obj for obj in found if type(obj) is not types.FrameType or not _is_own(obj)]
+
+
+def _of_local(local: object) -> list[object]:
+    """Return what a thread-local itself refers to, and the dicts that it has for other threads.
+
+    Those are two steps off in the interpreter, and the thread's frames three: of compiled code all
+    that it works with, of any type.
+    """
+    get_rpy_referents: Any = vars(gc)["get_rpy_referents"]
+    reached = [*get_rpy_referents(local)]
+    found = [obj for obj in reached if not _is_internal(obj)]
+    for _ in range(2):
+        reached = [ref for obj in reached if _is_internal(obj) for ref in get_rpy_referents(obj)]
+        found += [obj for obj in reached if type(obj) is dict]
+    return found
+
+
+def _is_internal(obj: object) -> bool:
+    """Tell whether this is an object of the interpreter's own."""
+    return type(obj) is vars(gc)["GcRef"]
 
 
 def _is_own(frame: types.FrameType) -> bool:
@@ -251,7 +271,9 @@ class Walk:
         for start in range(0, len(rest), BLOCK):
             block = rest[start : start + BLOCK]
             if refers([order[at] for at in block], child):
-                return next((at for at in block if refers([order[at]], child)), None)
+                found = next((at for at in block if refers([order[at]], child)), None)
+                if found is not None:
+                    return found
         return next((at for at in huge if refers([order[at]], child)), None)
 
     def references_to(self, wanted: Container[int]) -> Counter[int]:
