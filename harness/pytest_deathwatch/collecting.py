@@ -33,25 +33,26 @@ class Collecting:
         self._look = 0.0
         self._size = 0
 
-    def between_tests(self) -> None:
-        """Collect where that is due, and there is anything that it could free.
+    def between_tests(self) -> bool:
+        """Collect where that is due, and there is anything that it could free; tell whether it was.
 
         The heap must not be frozen. Nothing is done where the program has turned collection off.
         """
         if not self.left or not (gc.isenabled() and gc.get_threshold()[0]):
-            return
+            return False
         began = time.perf_counter()
         if not self._due:  # pytest has collected the tests by now
             self._due, self._size = began + _FIRST, _resident()
         if began < self._due:
             if began < self._look:
-                return
+                return False
             self._look = began + _LOOK
             if _resident() <= self._size * _GROWTH:
-                return
+                return False
         gc.collect()
         ended = time.perf_counter()
         self.left, self._due, self._size = 0, ended + _SHARE * (ended - began), _resident()
+        return True
 
 
 def _resident() -> int:

@@ -31,6 +31,7 @@ from .memory import Leak, Memory, holders_of
 from .reporting import Verdicts
 from .rerunning import Reruns
 from .scopes import Scopes, left
+from .waiting import Waiting, watchable
 
 _PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between looks whether another thread has let go of what looks like a leak."""
@@ -70,6 +71,7 @@ class Session:
         self.memory = Memory()
         self.reruns = Reruns()
         self.scopes = Scopes()
+        self.waiting = Waiting()
         self.pace = Pace()
         self.budget = Budget(self.pace, percent)
         self.cycle_budget = Budget(self.pace, percent, 1.0 if verdicts.cycles == "fail" else _FIFTH)
@@ -84,9 +86,13 @@ class Session:
         self._frozen = False
         config.pluginmanager.register(self.reruns, "deathwatch-reruns")
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
         self.pace.expect(session)
+        result = yield
+        self.waiting.collect()
+        self._acquit_gone()
+        return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
@@ -128,7 +134,8 @@ class Session:
 
     def _end(self, window: Window) -> None:
         window.close()
-        self.collecting.between_tests()
+        if self.collecting.between_tests():
+            self._acquit_gone()
         window.end()
         self._frozen = window.frozen
 
@@ -200,6 +207,13 @@ class Session:
         """Note why a test is not judged. What was said of it before may be wrong."""
         self.findings.unjudged[name] = printable(reason)
         self.findings.mended.pop(name, None)
+        self.waiting.forget(name)
+
+    def _acquit_gone(self) -> None:
+        """Take tests for judged of which all died that was a reason to rerun them."""
+        for test, kinds in self.waiting.gone().items():
+            del self.findings.unjudged[test]
+            self.memory.acquit(kinds, test)
 
     def _leave_cycles(self, name: str) -> None:
         """Note that a test's cycles are not looked for, as that would take too long."""
@@ -233,6 +247,8 @@ class Session:
         suspects = self.memory.suspects(rest, item.nodeid)
         if is_untelling and not counts and not suspects:
             self.memory.learn_quiet(like, survivors)
+        is_affordable = self.budget.allows(own)
+        refs = watchable(rest, suspects, [survivors]) if suspects and not is_affordable else []
         survivors.clear()
         del survivors, rest
         doubtful = self.memory.doubtful(counts, item.nodeid)
@@ -242,7 +258,7 @@ class Session:
             self._leave_cycles(item.nodeid)
             marks = news = set()
         is_new = bool(suspects or news or marks is None)
-        if not is_new and not self.budget.allows(own):
+        if not is_new and not is_affordable:
             doubtful.clear()
         if (is_new or doubtful) and self._may_rerun(item.nodeid, own):
             try:
@@ -261,6 +277,8 @@ class Session:
                             )
             finally:
                 self._tear_down(item, nextitem)
+        elif refs and not news and marks is not None:
+            self.waiting.add(item.nodeid, suspects, refs)
         return shown
 
     def _beside(self, item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | None:
