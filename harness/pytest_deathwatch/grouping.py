@@ -19,7 +19,18 @@ from deathwatch.explain.walk import key as count_key
 from deathwatch.referents import referents
 
 from .findings import Finding
-from .heap import RUNNERS, Key, exactly, is_a, is_container, is_foreign, key, name_of, words
+from .heap import (
+    RUNNERS,
+    Key,
+    exactly,
+    is_a,
+    is_container,
+    is_foreign,
+    key,
+    name_of,
+    of_classes,
+    words,
+)
 
 if TYPE_CHECKING:
     from deathwatch.explain import RetentionPath
@@ -74,10 +85,11 @@ class Heap:
 
     @functools.cached_property
     def _referrers(self) -> defaultdict[int, list[int]]:
-        """Who refers to what, by id: every survivor is asked once, however many are looked for."""
+        """Which survivors refer to which, by id: each is asked once, whatever is looked for."""
         found: defaultdict[int, list[int]] = defaultdict(list)
+        survivors = frozenset(self.objects)
         for mark, obj in self.objects.items():
-            for ref in set(map(id, referents(obj))):
+            for ref in survivors.intersection(map(id, referents(obj))):
                 found[ref].append(mark)
         return found
 
@@ -413,9 +425,8 @@ def on_method_caches(objs: list[object]) -> list[object]:
     """Return those that the `lru_cache` of a method of their own class holds as its `self`."""
     return [
         obj
-        for obj in objs
-        if is_foreign(type(obj))
-        and any(_entries(wrapper, {id(obj)}) for wrapper in _method_caches(type(obj)))
+        for obj in of_classes(objs, lambda cls: is_foreign(cls) and bool(_method_caches(cls)))
+        if any(_entries(wrapper, {id(obj)}) for wrapper in _method_caches(type(obj)))
     ]
 
 

@@ -191,10 +191,17 @@ def is_builtin(kind: Key) -> bool:
     return kind[0].startswith("builtins.")
 
 
-def pattern(objs: list[object], item: pytest.Item) -> int:
+_PATTERNED = 2_000
+"""Objects that have a pattern at most: so many that are like those of another test are rare."""
+
+
+def pattern(objs: list[object], item: pytest.Item) -> int | None:
     """Return a number that is the same for objects of the same classes and functions, in the same
-    order, that refer to the like, where a test has the like in its attributes and its stash. It
-    tells nothing of frames, generators and the like, which have a class for all code."""
+    order, that refer to the like, where a test has the like in its attributes and its stash; none
+    for too many. It tells nothing of frames, generators and the like, which have a class for all
+    code."""
+    if len(objs) > _PATTERNED:
+        return None
     function = types.FunctionType
     kinds = [id(obj.__code__ if type(obj) is function else type(obj)) for obj in objs]
     kept = referents(*objs, vars(item), *referents(item.stash))

@@ -138,7 +138,7 @@ class Memory:
         return {
             kind
             for obj in survivors
-            if not _is_plain(obj)
+            if not is_plain(obj)
             and (
                 self._harmless[file, kind := key(obj)] < _FOREIGN_HARMLESS_AFTER
                 if is_foreign(type(obj))
@@ -155,7 +155,7 @@ class Memory:
         """Note that tests of this pattern leave these, and that they are of no interest: the next
         such test leaves the same. Not where a class doesn't say what kind they are."""
         leaks = {leak.kind for leak in self.leaks}
-        left = [obj for obj in survivors if not _is_plain(obj)]
+        left = [obj for obj in survivors if not is_plain(obj)]
         may_differ = any(is_a(obj, *_UNTOLD) for obj in left) or any(
             key(obj) in leaks for obj in survivors
         )
@@ -184,7 +184,7 @@ def _file(test: str) -> str:
     return test.partition("::")[0]
 
 
-def _is_plain(obj: object) -> bool:
+def is_plain(obj: object) -> bool:
     """Tell whether a container says nothing: it holds plain values alone, of which the runner's
     frames have many; or, a list, what is Hypothesis' own: strategies get one when they are first
     drawn from."""

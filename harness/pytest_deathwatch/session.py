@@ -230,22 +230,24 @@ class Session:
     ) -> set[str]:
         """Return the fingerprints of the leaks and cycles that a test shows."""
         marks: set[Mark] | None = set()
-        like = pattern(window.made(), item)
+        objs = window.made()
+        like = pattern(objs, item)
         is_untelling = like in self.memory.untelling
         if is_untelling:
+            objs.clear()
             if window.settle():
                 like = pattern(window.made(), item)
             if like in self.memory.quiet:
                 self.collecting.left += self.memory.quiet[like]
                 return set()
         else:
-            marks = self._cycles(item.nodeid, window, like)
+            marks = self._cycles(item.nodeid, window, objs, like)
         own = _cost(item, _STAY)
         survivors = window.survivors(item, passing)
         self.collecting.left += len(survivors)
         counts, rest = self.memory.recognise(survivors)
         suspects = self.memory.suspects(rest, item.nodeid)
-        if is_untelling and not counts and not suspects:
+        if like is not None and is_untelling and not counts and not suspects:
             self.memory.learn_quiet(like, survivors)
         is_affordable = self.budget.allows(own)
         refs = watchable(rest, suspects, [survivors]) if suspects and not is_affordable else []
@@ -336,8 +338,11 @@ class Session:
         except Exception as error:
             self._leave(item.nodeid, f"{type(error).__name__} after the reruns")
 
-    def _cycles(self, name: str, window: Window, like: int) -> set[Mark] | None:
-        """Let go of the garbage; return its cycles, or None where a rerun has to show them.
+    def _cycles(
+        self, name: str, window: Window, objs: list[object], like: int | None
+    ) -> set[Mark] | None:
+        """Let go of the garbage among `objs`, which a test made, and of the list of them; return
+        the cycles of it, or None where a rerun has to show them.
 
         To keep all garbage and look at it takes as long as two collections, and most tests make
         what others have made: of these the garbage is let go of. Tests that make the same kinds,
@@ -345,9 +350,8 @@ class Session:
         the first time, and often for the last, all is looked at before the collection.
         """
         tells, foreseen = self.memory.tells, self.memory.foreseen
-        objs = window.made()
         made = cycles.telling_kinds(objs)
-        if not made and not exactly(objs, types.FrameType):
+        if like is not None and not made and not exactly(objs, types.FrameType):
             self.memory.untelling.add(like)
         is_searched = self.verdicts.cycles != "ignore"
         if is_searched and not tells.get(made) and self.cycle_budget.for_one() <= 0:

@@ -10,9 +10,10 @@ from deathwatch.watch.snapshot import weakly
 
 from .grouping import Heap, on_method_caches
 from .heap import Key, key
+from .memory import is_plain
 
-_WATCHED = 500
-"""Objects of one test that are watched at most; where more would have to be, none is."""
+_WATCHED = 100_000
+"""Objects that are watched at most, for as many tests as they are of."""
 
 
 class _Left(NamedTuple):
@@ -31,13 +32,18 @@ class Waiting:
 
     def __init__(self) -> None:
         self._tests: dict[str, _Left] = {}
+        self._watched = 0
 
     def add(self, test: str, kinds: set[Key], refs: list[ref[object]]) -> None:
-        self._tests[test] = _Left(kinds, refs)
+        """Wait until these are dead, which a test left of these kinds."""
+        if self._watched + len(refs) <= _WATCHED:
+            self._tests[test] = _Left(kinds, refs)
+            self._watched += len(refs)
 
     def forget(self, test: str) -> None:
         """Leave a test out whatever becomes of what it left."""
-        self._tests.pop(test, None)
+        if test in self._tests:
+            self._watched -= len(self._tests.pop(test).refs)
 
     def gone(self) -> dict[str, set[Key]]:
         """Return, and forget, the tests of which nothing is left, with the kinds of it.
@@ -50,7 +56,7 @@ class Waiting:
             if all(each() is None for each in left.refs)
         }
         for test in gone:
-            del self._tests[test]
+            self.forget(test)
         return gone
 
     def collect(self) -> None:
@@ -67,13 +73,13 @@ def watchable(survivors: list[object], kinds: set[Key], own: list[object]) -> li
     What only a cache of its own method replaces is a leak all the same.
     """
     heap = Heap(survivors)
-    wanted = {mark: obj for mark, obj in heap.objects.items() if key(obj) in kinds}
+    wanted = {m: obj for m, obj in heap.objects.items() if key(obj) in kinds and not is_plain(obj)}
     bare = [mark for mark, obj in wanted.items() if weakly(obj) is None]
     if bare:
         wanted.update((mark, heap.objects[mark]) for mark in heap.reaching(bare))
         bare = [mark for mark, obj in wanted.items() if weakly(obj) is None]
-    if len(wanted) > _WATCHED or on_method_caches(list(wanted.values())):
-        return []
     if bare and heap.held_elsewhere(bare, [survivors, wanted, heap.objects, *own]):
+        return []
+    if on_method_caches(list(wanted.values())):
         return []
     return list(filter(None, map(weakly, wanted.values())))
