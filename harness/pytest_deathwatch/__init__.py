@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .fixture import Deathwatch
 
 RERUNS = 3
-BUDGET = 12
+BUDGET = 10
 
 _MARKERS = (
     "no_leaks(*types): the test fails when instances made in it survive it: of these types, or of"
@@ -71,7 +71,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PERCENT",
         help="how much longer judging may make the run, about, in percent of what the tests take; a"
         f" short run may take ten seconds in all (default: {BUDGET}). Tests whose reruns don't fit"
-        " in are listed as not judged. Cycles that are only reported get a fifth of it.",
+        " in are listed as not judged, unless all that they left dies later. Cycles that are only"
+        " reported get a fifth of it.",
     )
     group.addoption(
         "--deathwatch-cycles",

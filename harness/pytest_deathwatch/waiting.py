@@ -6,6 +6,7 @@ import gc
 from typing import NamedTuple
 from weakref import ref
 
+from deathwatch.explain.walk import COUNTED
 from deathwatch.watch.snapshot import weakly
 
 from .grouping import Heap, on_method_caches
@@ -26,8 +27,9 @@ class _Left(NamedTuple):
 class Waiting:
     """Tests that were not rerun, with weak references to what they left.
 
-    What dies while other tests run does not grow with every run: a variable that each test binds
-    anew, or a cache that one clears. All of it has to die: what lives on may be a leak, or may not.
+    What dies while other tests run does not grow with every run: it was in a variable that each
+    test binds anew, a cache that one clears, a fixture whose scope ended. All of it has to die: of
+    what lives on, nothing is known.
     """
 
     def __init__(self) -> None:
@@ -61,7 +63,7 @@ class Waiting:
 
     def collect(self) -> None:
         """Collect what may be left of them, where the program has not turned that off."""
-        if self._tests and gc.isenabled():
+        if self._tests and gc.isenabled() and gc.get_threshold()[0]:
             gc.collect()
 
 
@@ -69,17 +71,32 @@ def watchable(survivors: list[object], kinds: set[Key], own: list[object]) -> li
     """Return weak references that tell when all survivors of these kinds are dead; none where
     nothing tells that. `own` are further lists of ours that hold survivors.
 
-    What can't be weakly referenced dies with what leads to it, where nothing else refers to it.
-    What only a cache of its own method replaces is a leak all the same.
+    What can't be weakly referenced is dead when what it leads to is dead, and what leads to it,
+    where it leads to anything and nothing else refers to it: that takes exact reference counts,
+    which free-threaded builds have not. What only a cache of its own method replaces is a leak all
+    the same.
     """
     heap = Heap(survivors)
-    wanted = {m: obj for m, obj in heap.objects.items() if key(obj) in kinds and not is_plain(obj)}
-    bare = [mark for mark, obj in wanted.items() if weakly(obj) is None]
+    watched = {
+        mark: obj for mark, obj in heap.objects.items() if key(obj) in kinds and not is_plain(obj)
+    }
+    bare = _bare(watched)
+    if bare and not COUNTED:
+        return []
     if bare:
-        wanted.update((mark, heap.objects[mark]) for mark in heap.reaching(bare))
-        bare = [mark for mark, obj in wanted.items() if weakly(obj) is None]
-    if bare and heap.held_elsewhere(bare, [survivors, wanted, heap.objects, *own]):
+        below = heap.reach(bare.values())
+        if not bare.keys() <= heap.reaching(below.keys() - _bare(below).keys()):
+            return []
+        watched.update(below)
+        watched.update((mark, heap.objects[mark]) for mark in heap.reaching(bare))
+        holding = [survivors, watched, bare, below, heap.objects, *own]
+        if heap.held_elsewhere([*_bare(watched)], holding):
+            return []
+    if on_method_caches(list(watched.values())):
         return []
-    if on_method_caches(list(wanted.values())):
-        return []
-    return list(filter(None, map(weakly, wanted.values())))
+    return list(filter(None, map(weakly, watched.values())))
+
+
+def _bare(objs: dict[int, object]) -> dict[int, object]:
+    """Return those that can't be weakly referenced."""
+    return {mark: obj for mark, obj in objs.items() if weakly(obj) is None}

@@ -1,0 +1,125 @@
+"""Tests for whose reruns there is no time: judged by what dies while others run."""
+
+from __future__ import annotations
+
+import pytest
+
+from deathwatch.explain.walk import COUNTED
+
+pytestmark = pytest.mark.usefixtures("judges")
+
+SUITE = """
+import functools
+class Value: pass
+class Slot:
+    __slots__ = ("found",)
+    def __init__(self): self.found = Value()
+class Cyclic:
+    def __init__(self, found): self.me, self.found = self, found
+class Registry: current = None
+KEPT = []
+def test_first(): Registry.current = Cyclic([Value()])
+"""
+
+ENDING = """
+def test_leaves_another(): Registry.current = 1
+"""
+
+REPLACED = {
+    "an instance": "Registry.current = Value()",
+    "a cycle": "Registry.current = Cyclic([Value()])",
+    "what can't be weakly referenced": "Registry.current = Cyclic([Slot(), (Slot(), Slot())])",
+    "a function": "Registry.current = lambda value=Value(): value",
+}
+
+KEPT = {
+    "an instance": "KEPT.append(Value())",
+    "instances in a list": "KEPT.append([Value()])",
+    "what can't be weakly referenced": "KEPT.append(Slot())",
+    "the older value": "KEPT.append(Registry.current); Registry.current = Cyclic([Value()])",
+    "a part of the older value":
+        "KEPT.append(Registry.current.found); Registry.current = Cyclic([Value()])",
+    "a part of the newer value":
+        "Registry.current = Cyclic([Slot()]); KEPT.append(Registry.current.found[0])",
+    "what loses what tells": "KEPT.append(Slot()); Registry.current = KEPT[-1].found\n"
+        "    if len(KEPT) > 1: KEPT[-2].found = None",
+}  # fmt: skip
+
+
+def suite(bodies: dict[str, str]) -> str:
+    """Return a suite of tests that do this, each three times; what follows leaves nothing."""
+    tests = [
+        f"def test_{number}_{time}():\n    {body}\n"
+        for number, body in enumerate(bodies.values())
+        for time in range(3)
+    ]
+    return SUITE + "".join(tests) + ENDING
+
+
+@pytest.fixture
+def hurry(judge, pytester):
+    """`hurry(source)`: judge a suite with no time for reruns."""
+    pytester.makeconftest("from pytest_deathwatch import budget; budget._FREE = 0.0")
+    return lambda source: judge(source, "--deathwatch-budget=0")
+
+
+@pytest.mark.skipif(not COUNTED, reason="what has no weak references is told by counting")
+def test_what_died_by_the_end_was_no_leak(hurry) -> None:
+    """Whether a count or the collector frees it: the next test takes its place."""
+    run = hurry(suite(REPLACED))
+    assert (run.leaks, run.data["unjudged"], run.data["reruns"]) == ([], {}, 0), run.text
+    assert f"({len(REPLACED) * 3 + 2} tests judged, 0 of them by reruns)" in run.line
+
+
+def test_what_lives_to_the_end_is_not_judged(hurry) -> None:
+    """It may be a leak: that none was found is not said of it."""
+    run = hurry(suite(KEPT))
+    leaking = {f"test_it.py::test_{n}_{time}" for n in range(len(KEPT)) for time in range(2)}
+    assert leaking <= run.data["unjudged"].keys(), leaking - run.data["unjudged"].keys()
+    assert run.leaks == [], run.text
+
+
+def test_what_nothing_tells_of_is_not_judged(hurry) -> None:
+    """Whether the last value would be let go of, or one that can't be weakly referenced is."""
+    run = hurry(SUITE)
+    assert run.data["unjudged"].keys() == {"test_it.py::test_first"}, run.text
+    run = hurry(suite({"no weak reference": "Registry.current = Slot()"}))
+    assert len(run.data["unjudged"]) == 3, run.text
+
+
+def test_the_cache_of_a_method_keeps_instances_one_at_a_time(hurry) -> None:
+    """Each is let go of for the next, and no one asked to keep any: that is judged by reruns."""
+    run = hurry(
+        SUITE
+        + """
+class Service:
+    @functools.lru_cache(maxsize=1)
+    def answer(self): return 42
+def test_one(): Service().answer()
+def test_two(): Service().answer()
+def test_three(): Service().answer()
+"""
+    )
+    assert run.data["unjudged"].keys() >= {f"test_it.py::test_{n}" for n in ("one", "two")}
+
+
+def test_a_suite_that_turned_collection_off_finds_it_so(hurry) -> None:
+    """No cycle is collected for the sake of judging: of such, nothing is known."""
+    run = hurry("import gc; gc.disable()" + suite({"a cycle": REPLACED["a cycle"]}))
+    assert "test_it.py::test_0_1" in run.data["unjudged"], run.text
+
+
+def test_kinds_that_died_often_are_no_reason_to_look_closer(hurry) -> None:
+    """A collection between tests shows that they did, and what is like them is harmless."""
+    run = hurry(
+        """
+import gc, pytest
+from pytest_deathwatch import collecting
+collecting._FIRST, collecting._SHARE = 0.0, 0
+class Value: pass
+class Registry: current = None
+@pytest.mark.parametrize("n", range(40))
+def test_rebinds(n): Registry.current = Value()
+"""
+    )
+    assert run.data["unjudged"] == {}, run.text
