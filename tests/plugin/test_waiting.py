@@ -84,7 +84,7 @@ def test_what_nothing_tells_of_is_not_judged(hurry) -> None:
     run = hurry(SUITE)
     assert run.data["unjudged"].keys() == {"test_it.py::test_first"}, run.text
     run = hurry(suite({"no weak reference": "Registry.current = Slot()"}))
-    assert len(run.data["unjudged"]) == 3, run.text
+    assert run.data["unjudged"].keys() >= {f"test_it.py::test_0_{time}" for time in range(3)}
 
 
 def test_the_cache_of_a_method_keeps_instances_one_at_a_time(hurry) -> None:
