@@ -188,10 +188,11 @@ class Terminal:
             if (groups := findings.of(status))  # type: ignore[arg-type]
         ]
         text = f"deathwatch: leaks: {', '.join(words) or 'none'}"
-        if cycles := findings.of("cycle"):
-            text += f"; cycles: {len(cycles)}"
-            if findings.unsearched:
-                text += f", {findings.unsearched} tests not searched for any"
+        cycles = len(findings.of("cycle"))
+        if cycles or findings.unsearched:
+            text += f"; cycles: {cycles or 'none'}"
+        if findings.unsearched:
+            text += f", {findings.unsearched} tests not searched for any"
         judged = max(0, findings.tests - len(findings.unjudged))
         return text + f" ({judged} tests judged, {findings.rerun} of them by reruns)"
 

@@ -31,7 +31,7 @@ from .memory import Leak, Memory, holders_of
 from .reporting import Verdicts
 from .rerunning import Reruns
 from .scopes import Scopes, left
-from .waiting import Waiting, watchable
+from .waiting import Waiting, watch
 
 _PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between looks whether another thread has let go of what looks like a leak."""
@@ -210,10 +210,12 @@ class Session:
         self.waiting.forget(name)
 
     def _acquit_gone(self) -> None:
-        """Take tests for judged of which all died that was a reason to rerun them."""
-        for test, kinds in self.waiting.gone().items():
+        """Take tests for judged of which all died that was a reason to rerun them.
+
+        Others that leave the like are watched as well: no kind is less of a reason for it.
+        """
+        for test in self.waiting.gone():
             del self.findings.unjudged[test]
-            self.memory.acquit(kinds, test)
 
     def _leave_cycles(self, name: str) -> None:
         """Note that a test's cycles are not looked for, as that would take too long."""
@@ -250,7 +252,7 @@ class Session:
         if like is not None and is_untelling and not counts and not suspects:
             self.memory.learn_quiet(like, survivors)
         is_affordable = self.budget.allows(own)
-        refs = watchable(rest, suspects, [survivors]) if suspects and not is_affordable else []
+        watched = watch(rest, suspects) if suspects and not is_affordable else None
         survivors.clear()
         del survivors, rest
         doubtful = self.memory.doubtful(counts, item.nodeid)
@@ -259,6 +261,8 @@ class Session:
         if (news or marks is None) and not self.cycle_budget.allows(own):
             self._leave_cycles(item.nodeid)
             marks = news = set()
+        if news or marks is None or item.nodeid in self.findings.unjudged:
+            watched = None
         is_new = bool(suspects or news or marks is None)
         if not is_new and not is_affordable:
             doubtful.clear()
@@ -279,8 +283,8 @@ class Session:
                             )
             finally:
                 self._tear_down(item, nextitem)
-        elif refs and not news and marks is not None:
-            self.waiting.add(item.nodeid, suspects, refs)
+        elif watched is not None:
+            self.waiting.add(item.nodeid, watched)
         return shown
 
     def _beside(self, item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | None:

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterable
+from itertools import compress
 from typing import NamedTuple
 from weakref import ref
 
-from deathwatch.explain.walk import COUNTED
-from deathwatch.watch.snapshot import weakly
+from deathwatch.watch.snapshot import INTERPRETERS_OWN, weakly
 
-from .grouping import Heap, on_method_caches
+from .grouping import on_method_caches
 from .heap import Key, key
 from .memory import is_plain
 
 _WATCHED = 100_000
 """Objects that are watched at most, for as many tests as they are of."""
 
+Place = tuple[int, int]
+"""The addresses of an object and of its class."""
 
-class _Left(NamedTuple):
-    """What one test left that is a reason to rerun it."""
 
-    kinds: set[Key]
+class Left(NamedTuple):
+    """What one test left that is a reason to rerun it, as far as it is not known to be dead."""
+
     refs: list[ref[object]]
+    places: set[Place]
+    """Where the objects are that can't be weakly referenced."""
+
+    def size(self) -> int:
+        return len(self.refs) + len(self.places)
 
 
 class Waiting:
-    """Tests that were not rerun, with weak references to what they left.
+    """Tests that were not rerun, and what they left.
 
     What dies while other tests run does not grow with every run: it was in a variable that each
     test binds anew, a cache that one clears, a fixture whose scope ended. All of it has to die: of
@@ -33,30 +41,34 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        self._tests: dict[str, _Left] = {}
+        self._tests: dict[str, Left] = {}
         self._watched = 0
 
-    def add(self, test: str, kinds: set[Key], refs: list[ref[object]]) -> None:
-        """Wait until these are dead, which a test left of these kinds."""
-        if self._watched + len(refs) <= _WATCHED:
-            self._tests[test] = _Left(kinds, refs)
-            self._watched += len(refs)
+    def add(self, test: str, left: Left) -> None:
+        """Wait until this is dead, which a test left."""
+        if self._watched + left.size() <= _WATCHED:
+            self._tests[test] = left
+            self._watched += left.size()
 
     def forget(self, test: str) -> None:
         """Leave a test out whatever becomes of what it left."""
         if test in self._tests:
-            self._watched -= len(self._tests.pop(test).refs)
+            self._watched -= self._tests.pop(test).size()
 
-    def gone(self) -> dict[str, set[Key]]:
-        """Return, and forget, the tests of which nothing is left, with the kinds of it.
+    def gone(self) -> list[str]:
+        """Return, and forget, the tests of which nothing is left.
 
-        The whole heap should just have been collected.
+        The whole heap should just have been collected. None while any of it is frozen.
         """
-        gone = {
-            test: left.kinds
-            for test, left in self._tests.items()
-            if all(each() is None for each in left.refs)
-        }
+        if not self._tests or gc.get_freeze_count() >= INTERPRETERS_OWN:
+            return []
+        taken = _taken({place for left in self._tests.values() for place in left.places})
+        for left in self._tests.values():
+            self._watched -= left.size()
+            left.refs[:] = [each for each in left.refs if each() is not None]
+            left.places.intersection_update(taken)
+            self._watched += left.size()
+        gone = [test for test, left in self._tests.items() if not left.size()]
         for test in gone:
             self.forget(test)
         return gone
@@ -67,36 +79,25 @@ class Waiting:
             gc.collect()
 
 
-def watchable(survivors: list[object], kinds: set[Key], own: list[object]) -> list[ref[object]]:
-    """Return weak references that tell when all survivors of these kinds are dead; none where
-    nothing tells that. `own` are further lists of ours that hold survivors.
-
-    What can't be weakly referenced is dead when what it leads to is dead, and what leads to it,
-    where it leads to anything and nothing else refers to it: that takes exact reference counts,
-    which free-threaded builds have not. What only a cache of its own method replaces is a leak all
-    the same.
-    """
-    heap = Heap(survivors)
-    watched = {
-        mark: obj for mark, obj in heap.objects.items() if key(obj) in kinds and not is_plain(obj)
-    }
-    bare = _bare(watched)
-    if bare and not COUNTED:
-        return []
-    if bare:
-        below = heap.reach(bare.values())
-        if not bare.keys() <= heap.reaching(below.keys() - _bare(below).keys()):
-            return []
-        watched.update(below)
-        watched.update((mark, heap.objects[mark]) for mark in heap.reaching(bare))
-        holding = [survivors, watched, bare, below, heap.objects, *own]
-        if heap.held_elsewhere([*_bare(watched)], holding):
-            return []
-    if on_method_caches(list(watched.values())):
-        return []
-    return list(filter(None, map(weakly, watched.values())))
+def watch(survivors: Iterable[object], kinds: set[Key]) -> Left | None:
+    """Return what tells whether all survivors of these kinds are dead; None where some are in the
+    cache of their own method: what that lets go of, for the next, is a leak all the same."""
+    objs = [obj for obj in survivors if key(obj) in kinds and not is_plain(obj)]
+    if on_method_caches(objs):
+        return None
+    refs = [weakly(obj) for obj in objs]
+    places = {_place(obj) for obj, wr in zip(objs, refs, strict=True) if wr is None}
+    return Left([wr for wr in refs if wr is not None], places)
 
 
-def _bare(objs: dict[int, object]) -> dict[int, object]:
-    """Return those that can't be weakly referenced."""
-    return {mark: obj for mark, obj in objs.items() if weakly(obj) is None}
+def _taken(places: set[Place]) -> set[Place]:
+    """Return at which of these an object of the class is alive: the same one, or a later one."""
+    if not places:
+        return set()
+    objs = gc.get_objects()
+    wanted = {address for address, _ in places}
+    return places.intersection(map(_place, compress(objs, map(wanted.__contains__, map(id, objs)))))
+
+
+def _place(obj: object) -> Place:
+    return id(obj), id(type(obj))

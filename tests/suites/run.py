@@ -213,6 +213,7 @@ def _tried(
         "tests": len(without[0].outcomes),
         "reruns": judged.get("reruns", 0),
         "unjudged": len(judged.get("unjudged", {})),
+        "unsearched": judged.get("unsearched", 0),
         "cycles": sum(g["kind"] == "cycle" for g in groups.values()),
         "groups": leaks,
         "seconds": [round(run.seconds, 3) for run in without],

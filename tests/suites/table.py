@@ -27,16 +27,17 @@ def as_markdown(result: dict[str, Any]) -> str:
     return (
         _HEAD.format(asked=f" -- --instructions {counted}" if counted else "", **result)
         + "| suite | version | tests | outcomes | groups real | false | unclassified | cycles"
-        " | not judged | without | with | more | instructions | per test |\n"
-        + "|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+        " | not searched | not judged | without | with | more | instructions | per test |\n"
+        + "|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
         + "".join(map(_row, suites))
         + f"\n{tests} published tests in {len(real)} suites.\n"
         + "\n*Outcomes* are those of every phase of every test, compared with the first run without"
         " the plugin. *Not judged* are tests that fail when they are rerun in the same process,"
-        " that look at the whole heap, or whose reruns don't fit in the budget: each is named in"
-        " the plugin's report, with the reason. Cycles are garbage that only the collector frees:"
-        " they are reported apart, and fail nothing; they are searched for in as many tests as a"
-        " fifth of the budget allows.\n"
+        " that look at the whole heap, or whose reruns don't fit in the budget, and of which"
+        " something lived to the end: each is named in the plugin's report, with the reason. Cycles"
+        " are garbage that only the collector frees: they are reported apart, and fail nothing;"
+        " *not searched* are tests that were not searched for any, as a fifth of the budget was"
+        " spent.\n"
         + "\n## Groups\n\n"
         + "| suite | fingerprint | class | what is left, and who holds it | tests | where | why |\n"
         + "|---|---|---|---|--:|---|---|\n"
@@ -60,6 +61,7 @@ def _row(row: dict[str, Any]) -> str:
         "the same" if same else "**differ**",
         *(str(classes.count(each)) for each in ("real", "false", "unclassified")),
         str(row["cycles"]),
+        str(row["unsearched"]),
         str(row["unjudged"]),
         f"{without:.2f} s",
         f"{with_it:.2f} s",
