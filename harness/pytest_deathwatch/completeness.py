@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from .findings import Findings
+
 _NARROWING = {
     "keyword": "-k",
     "markexpr": "-m",
@@ -52,12 +54,12 @@ class Completeness:
             return f"worker {', '.join(self.lost)} ended without its findings"
         return None
 
-    def narrowed(self, session: pytest.Session, unjudged: int) -> str | None:
+    def narrowed(self, session: pytest.Session, findings: Findings) -> str | None:
         """Say why leaks that were not shown may still be there; None after a whole run, in which
-        no test was left unjudged."""
-        return next(self._narrowings(session, unjudged), None)
+        no test was left unjudged, or not rerun for lack of time."""
+        return next(self._narrowings(session, findings), None)
 
-    def _narrowings(self, session: pytest.Session, unjudged: int) -> Iterator[str]:
+    def _narrowings(self, session: pytest.Session, findings: Findings) -> Iterator[str]:
         for name, option in _NARROWING.items():
             if getattr(self._config.option, name, None):
                 yield f"the run was narrowed by {option}"
@@ -69,8 +71,10 @@ class Completeness:
             yield "the run was narrowed to some paths"
         if session.testsfailed:
             yield "tests failed, and those are not judged"
-        if unjudged:
-            yield f"{unjudged} tests could not be judged"
+        if findings.unjudged:
+            yield f"{len(findings.unjudged)} tests could not be judged"
+        if findings.outlived:
+            yield f"{findings.outlived} tests were judged by what died later"
 
 
 def _covers_all(config: pytest.Config) -> bool:

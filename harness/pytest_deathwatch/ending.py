@@ -72,7 +72,7 @@ class Ending:
             return
         entries = self._shown()
         unseen = self.verdicts.stale()
-        narrowed = self.completeness.narrowed(session, len(self.verdicts.findings.unjudged))
+        narrowed = self.completeness.narrowed(session, self.verdicts.findings)
         if narrowed:
             entries.update(unseen)
         try:

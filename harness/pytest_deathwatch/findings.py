@@ -50,6 +50,8 @@ class Findings:
     seconds: float = 0.0
     unsearched: int = 0
     """Tests whose cycles were not looked for."""
+    outlived: int = 0
+    """Tests that were judged without reruns, as all that they left died before the run ended."""
 
     def add(self, finding: Finding) -> Finding:
         """Add a finding, or its tests to the group that is there already."""
@@ -70,6 +72,7 @@ class Findings:
         self.reruns += data["reruns"]
         self.seconds += data["seconds"]
         self.unsearched += data["unsearched"]
+        self.outlived += data["outlived"]
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -78,6 +81,7 @@ class Findings:
             "reruns": self.reruns,
             "seconds": round(self.seconds, 3),
             "unsearched": self.unsearched,
+            "outlived": self.outlived,
             "groups": [group.to_dict() for group in self.ordered()],
             "unjudged": dict(sorted(self.unjudged.items())),
             "mended": dict(sorted(self.mended.items())),

@@ -46,7 +46,7 @@ _FEW = 100
 per reference of the heap."""
 
 LRU_CACHE = type(functools.lru_cache(len))
-_FRAMES: tuple[type, ...] = (types.FrameType, types.TracebackType)
+FRAMES: tuple[type, ...] = (types.FrameType, types.TracebackType)
 
 
 class Heap:
@@ -469,7 +469,7 @@ def replaced_but_kept(
     """
     candidates = [obj for obj in latest if key(obj) in kinds]
     found = on_method_caches(candidates)
-    if any(is_a(obj, *_FRAMES) for obj in candidates):
+    if any(is_a(obj, *FRAMES) for obj in candidates):
         heap = Heap(latest)
         for top in heap.outermost({key(obj) for obj in latest}):
             below = heap.reach([top]).values()

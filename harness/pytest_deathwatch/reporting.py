@@ -194,7 +194,10 @@ class Terminal:
         if findings.unsearched:
             text += f", {findings.unsearched} tests not searched for any"
         judged = max(0, findings.tests - len(findings.unjudged))
-        return text + f" ({judged} tests judged, {findings.rerun} of them by reruns)"
+        text += f" ({judged} tests judged, {findings.rerun} of them by reruns"
+        if findings.outlived:
+            text += f", {findings.outlived} by what died later"
+        return text + ")"
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -31,7 +31,7 @@ from .memory import Leak, Memory, holders_of
 from .reporting import Verdicts
 from .rerunning import Reruns
 from .scopes import Scopes, left
-from .waiting import Waiting, watch
+from .waiting import Waiting, addresses
 
 _PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between looks whether another thread has let go of what looks like a leak."""
@@ -79,6 +79,9 @@ class Session:
         self.asking = Asking()
         self._window: Window | None = None
         self._clean = False
+        # Whether a test has begun with what is its own, and whether some of that is out of sight,
+        # as a fixture of a higher scope was set up only then.
+        self._has_begun = self._is_cut = False
         self._phases: dict[str | None, float] = {}
         self._fixtures: defaultdict[str, float] = defaultdict(float)
         self._previous: pytest.Item | None = None
@@ -106,6 +109,7 @@ class Session:
         window = self._window = self._open() if problem is None else None
         self._clean = True
         self._phases, self._fixtures = {}, defaultdict(float)
+        self._has_begun = self._is_cut = False
         started = time.perf_counter()
         try:
             result = yield
@@ -156,11 +160,13 @@ class Session:
     ) -> Iterator[Any]:
         """What a fixture of a higher scope makes is judged when its scope ends."""
         began = time.perf_counter()
+        self._has_begun = self._has_begun or fixturedef.scope == "function"
         value = yield
         if not self.reruns.active:
             self._fixtures[fixturedef.scope] += time.perf_counter() - began
         window = self._window  # None while a scope is judged
         if window is not None and fixturedef.scope != "function":
+            self._is_cut = self._is_cut or self._has_begun or "setup" in self._phases
             if not self.reruns.active and fixturedef.scope in ("class", "module"):
                 item = request._pyfuncitem
                 with contextlib.suppress(RuntimeError):  # the fixture froze or unfroze the heap
@@ -216,6 +222,7 @@ class Session:
         """
         for test in self.waiting.gone():
             del self.findings.unjudged[test]
+            self.findings.outlived += 1
 
     def _leave_cycles(self, name: str) -> None:
         """Note that a test's cycles are not looked for, as that would take too long."""
@@ -252,7 +259,8 @@ class Session:
         if like is not None and is_untelling and not counts and not suspects:
             self.memory.learn_quiet(like, survivors)
         is_affordable = self.budget.allows(own)
-        watched = watch(rest, suspects) if suspects and not is_affordable else None
+        waits = suspects and not is_affordable and not self._is_cut
+        watched = addresses(rest, window.made(), suspects) if waits else None
         survivors.clear()
         del survivors, rest
         doubtful = self.memory.doubtful(counts, item.nodeid)

@@ -4,56 +4,42 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable
-from itertools import compress
-from typing import NamedTuple
-from weakref import ref
 
-from deathwatch.watch.snapshot import INTERPRETERS_OWN, weakly
+from deathwatch.watch.snapshot import INTERPRETERS_OWN
 
-from .grouping import on_method_caches
-from .heap import Key, key
+from .grouping import FRAMES, on_method_caches
+from .heap import Key, is_a, is_builtin, key
 from .memory import is_plain
 
-_WATCHED = 100_000
+_WATCHED = 500_000
 """Objects that are watched at most, for as many tests as they are of."""
-
-Place = tuple[int, int]
-"""The addresses of an object and of its class."""
-
-
-class Left(NamedTuple):
-    """What one test left that is a reason to rerun it, as far as it is not known to be dead."""
-
-    refs: list[ref[object]]
-    places: set[Place]
-    """Where the objects are that can't be weakly referenced."""
-
-    def size(self) -> int:
-        return len(self.refs) + len(self.places)
 
 
 class Waiting:
-    """Tests that were not rerun, and what they left.
+    """Tests that were not rerun, and where the objects are that they left.
 
     What dies while other tests run does not grow with every run: it was in a variable that each
     test binds anew, a cache that one clears, a fixture whose scope ended. All of it has to die: of
     what lives on, nothing is known.
+
+    By addresses alone: a program may count the weak references to its objects, and an object that
+    its finalizer brings back outlives them. What else is by then at an address may be taken for the
+    object, and its test is looked at again after the next collection.
     """
 
     def __init__(self) -> None:
-        self._tests: dict[str, Left] = {}
+        self._tests: dict[str, set[int]] = {}
         self._watched = 0
 
-    def add(self, test: str, left: Left) -> None:
-        """Wait until this is dead, which a test left."""
-        if self._watched + left.size() <= _WATCHED:
-            self._tests[test] = left
-            self._watched += left.size()
+    def add(self, test: str, addresses: set[int]) -> None:
+        """Wait until the objects at these addresses are dead, which a test left."""
+        if self._watched + len(addresses) <= _WATCHED:
+            self._tests[test] = addresses
+            self._watched += len(addresses)
 
     def forget(self, test: str) -> None:
         """Leave a test out whatever becomes of what it left."""
-        if test in self._tests:
-            self._watched -= self._tests.pop(test).size()
+        self._watched -= len(self._tests.pop(test, ()))
 
     def gone(self) -> list[str]:
         """Return, and forget, the tests of which nothing is left.
@@ -62,13 +48,11 @@ class Waiting:
         """
         if not self._tests or gc.get_freeze_count() >= INTERPRETERS_OWN:
             return []
-        taken = _taken({place for left in self._tests.values() for place in left.places})
-        for left in self._tests.values():
-            self._watched -= left.size()
-            left.refs[:] = [each for each in left.refs if each() is not None]
-            left.places.intersection_update(taken)
-            self._watched += left.size()
-        gone = [test for test, left in self._tests.items() if not left.size()]
+        taken = set().union(*self._tests.values()).intersection(map(id, gc.get_objects()))
+        for addresses in self._tests.values():
+            addresses &= taken
+        self._watched = sum(map(len, self._tests.values()))
+        gone = [test for test, addresses in self._tests.items() if not addresses]
         for test in gone:
             self.forget(test)
         return gone
@@ -79,25 +63,17 @@ class Waiting:
             gc.collect()
 
 
-def watch(survivors: Iterable[object], kinds: set[Key]) -> Left | None:
-    """Return what tells whether all survivors of these kinds are dead; None where some are in the
-    cache of their own method: what that lets go of, for the next, is a leak all the same."""
+def addresses(
+    survivors: Iterable[object], made: Iterable[object], kinds: set[Key]
+) -> set[int] | None:
+    """Return where the survivors of these kinds are, and of telling kinds all that were `made`, of
+    which the runner may hold some for now.
+
+    None where all may die and be a leak all the same: exceptions that are kept with their frames,
+    and instances in the cache of their own method, which lets go of one for the next.
+    """
     objs = [obj for obj in survivors if key(obj) in kinds and not is_plain(obj)]
-    if on_method_caches(objs):
+    if on_method_caches(objs) or any(is_a(obj, *FRAMES) for obj in objs):
         return None
-    refs = [weakly(obj) for obj in objs]
-    places = {_place(obj) for obj, wr in zip(objs, refs, strict=True) if wr is None}
-    return Left([wr for wr in refs if wr is not None], places)
-
-
-def _taken(places: set[Place]) -> set[Place]:
-    """Return at which of these an object of the class is alive: the same one, or a later one."""
-    if not places:
-        return set()
-    objs = gc.get_objects()
-    wanted = {address for address, _ in places}
-    return places.intersection(map(_place, compress(objs, map(wanted.__contains__, map(id, objs)))))
-
-
-def _place(obj: object) -> Place:
-    return id(obj), id(type(obj))
+    telling = {kind for kind in kinds if not is_builtin(kind)}
+    return {*map(id, objs), *(id(obj) for obj in made if key(obj) in telling)}

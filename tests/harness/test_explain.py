@@ -196,6 +196,26 @@ def _reached_from(local: object) -> int:
     return len(walk.order)
 
 
+class Slotted(threading.local):
+    __slots__ = ("kept",)
+
+
+class WithArguments(threading.local):
+    def __init__(self, *_: object) -> None:
+        pass
+
+
+def test_what_a_thread_local_has_of_its_own_is_found() -> None:
+    """A slot, which all threads share, and the arguments for the threads to come."""
+    session = Session()
+    registry["slotted"] = Slotted()
+    registry["slotted"].kept = session
+    assert why_alive(session).verdict is Verdict.IMMORTAL
+    session = Session()
+    registry["arguments"] = WithArguments(session)
+    assert why_alive(session).verdict is Verdict.IMMORTAL
+
+
 def test_a_module_of_the_user_comes_before_a_library() -> None:
     """A longer path through the user's module is told before a shorter one through a library."""
     session = Session()

@@ -71,18 +71,27 @@ def _referents_on_pypy(*objs: object) -> list[object]:
 
 
 def _of_local(local: object) -> list[object]:
-    """Return what a thread-local itself refers to, and the dicts that it has for other threads.
+    """Return what a thread-local itself refers to: its dicts, one for each thread, its slots, and
+    the arguments that it was made with.
 
-    Those are two steps off in the interpreter, and the thread's frames three: of compiled code all
-    that it works with, of any type.
+    They are up to two steps off in the interpreter. The threads are one step off, and what compiled
+    code of theirs works with, of any type, three more.
     """
     get_rpy_referents: Any = vars(gc)["get_rpy_referents"]
     reached = [*get_rpy_referents(local)]
     found = [obj for obj in reached if not _is_internal(obj)]
+    reached = [obj for obj in reached if _is_internal(obj) and not _is_thread(obj)]
     for _ in range(2):
-        reached = [ref for obj in reached if _is_internal(obj) for ref in get_rpy_referents(obj)]
-        found += [obj for obj in reached if type(obj) is dict]
+        reached = [ref for obj in reached for ref in get_rpy_referents(obj)]
+        found += [obj for obj in reached if not _is_internal(obj)]
+        reached = list(filter(_is_internal, reached))
     return found
+
+
+def _is_thread(obj: object) -> bool:
+    """Tell whether this is a thread's own record: it has a lock, and leads to its frames."""
+    get_rpy_referents: Any = vars(gc)["get_rpy_referents"]
+    return any(type(ref) in (types.FrameType, _thread.LockType) for ref in get_rpy_referents(obj))
 
 
 def _is_internal(obj: object) -> bool:
