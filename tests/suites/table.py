@@ -24,8 +24,12 @@ def as_markdown(result: dict[str, Any]) -> str:
     tests = sum(row["tests"] for row in suites if row["version"])
     real = [row for row in suites if row["version"]]
     counted = result["instructions"]
+    pairs = sorted({len(row["seconds"]) for row in suites})
     return (
-        _HEAD.format(asked=f" -- --instructions {counted}" if counted else "", **result)
+        _HEAD.format(
+            asked=f" -- --instructions {counted}" if counted else "",
+            **{**result, "pairs": " or ".join(map(str, pairs))},
+        )
         + "| suite | version | tests | outcomes | groups real | false | unclassified | cycles"
         " | not searched | not judged | without | with | more | instructions | per test |\n"
         + "|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
