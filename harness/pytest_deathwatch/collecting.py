@@ -38,7 +38,7 @@ class Collecting:
 
         The heap must not be frozen. Nothing is done where the program has turned collection off.
         """
-        if not self.left or not (gc.isenabled() and gc.get_threshold()[0]):
+        if not self.left or not may_collect():
             return False
         began = time.perf_counter()
         if not self._due:  # pytest has collected the tests by now
@@ -53,6 +53,11 @@ class Collecting:
         ended = time.perf_counter()
         self.left, self._due, self._size = 0, ended + _SHARE * (ended - began), _resident()
         return True
+
+
+def may_collect() -> bool:
+    """Tell whether the program has left automatic collection on."""
+    return gc.isenabled() and gc.get_threshold()[0] > 0
 
 
 def _resident() -> int:

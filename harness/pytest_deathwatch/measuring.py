@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import types
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -18,11 +17,10 @@ from deathwatch.watch.snapshot import weakly
 from . import cycles, judging
 from .cycles import Mark
 from .findings import Finding
-from .grouping import Heap, replaced_but_kept
+from .grouping import FRAMES, Heap, replaced_but_kept
 from .heap import Key, Window, is_a, is_builtin, is_foreign, key
 from .rerunning import Reruns
 
-_FRAMES = (types.FrameType, types.TracebackType)
 _FIRST = 4
 """References of an object by which it is known again."""
 _SLOW = 1.0
@@ -118,7 +116,7 @@ def _haste(took: float, left: int) -> str:
 
 def _telling(obj: object) -> bool:
     """Tell whether this may be kept in the place of another one without any growth in numbers."""
-    return is_a(obj, *_FRAMES) or is_foreign(type(obj))
+    return is_a(obj, *FRAMES) or is_foreign(type(obj))
 
 
 class Birth(NamedTuple):
@@ -263,7 +261,7 @@ class Measurement:
         watched = {
             key(obj): _watchable(heap.reach([obj]).values())
             for obj in replaced_but_kept(evidence.latest, evidence.replaced)
-            if is_a(obj, BaseException, *_FRAMES)
+            if is_a(obj, BaseException, *FRAMES)
         }
         heap.objects.clear()
         if not any(watched.values()):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from deathwatch.watch.snapshot import INTERPRETERS_OWN
 
+from .collecting import may_collect
 from .grouping import FRAMES, on_method_caches
 from .heap import Key, is_a, is_builtin, key
 from .memory import is_plain
@@ -59,7 +60,7 @@ class Waiting:
 
     def collect(self) -> None:
         """Collect what may be left of them, where the program has not turned that off."""
-        if self._tests and gc.isenabled() and gc.get_threshold()[0]:
+        if self._tests and may_collect():
             gc.collect()
 
 

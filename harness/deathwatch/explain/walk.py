@@ -38,6 +38,9 @@ CPYTHON = sys.implementation.name == "cpython"
 # Whether reference counts are exact: on free-threaded builds some are deferred.
 COUNTED = CPYTHON and getattr(sys, "_is_gil_enabled", lambda: True)()
 _is_tracked: Callable[[object], bool] | None = getattr(gc, "is_tracked", None)
+# PyPy's own, and objects of its interpreter's.
+_internal_referents: Any = getattr(gc, "get_rpy_referents", None)
+_INTERNAL: Any = getattr(gc, "GcRef", None)
 _drain = deque[object](maxlen=0).extend
 
 # `id` is a multiple of 16, which makes for crowded hash tables; `object.__hash__` is the same
@@ -77,12 +80,11 @@ def _of_local(local: object) -> list[object]:
     They are up to two steps off in the interpreter. The threads are one step off, and what compiled
     code of theirs works with, of any type, three more.
     """
-    get_rpy_referents: Any = vars(gc)["get_rpy_referents"]
-    reached = [*get_rpy_referents(local)]
+    reached = [*_internal_referents(local)]
     found = [obj for obj in reached if not _is_internal(obj)]
     reached = [obj for obj in reached if _is_internal(obj) and not _is_thread(obj)]
     for _ in range(2):
-        reached = [ref for obj in reached for ref in get_rpy_referents(obj)]
+        reached = [ref for obj in reached for ref in _internal_referents(obj)]
         found += [obj for obj in reached if not _is_internal(obj)]
         reached = list(filter(_is_internal, reached))
     return found
@@ -90,13 +92,12 @@ def _of_local(local: object) -> list[object]:
 
 def _is_thread(obj: object) -> bool:
     """Tell whether this is a thread's own record: it has a lock, and leads to its frames."""
-    get_rpy_referents: Any = vars(gc)["get_rpy_referents"]
-    return any(type(ref) in (types.FrameType, _thread.LockType) for ref in get_rpy_referents(obj))
+    return any(type(ref) in (types.FrameType, _thread.LockType) for ref in _internal_referents(obj))
 
 
 def _is_internal(obj: object) -> bool:
     """Tell whether this is an object of the interpreter's own."""
-    return type(obj) is vars(gc)["GcRef"]
+    return type(obj) is _INTERNAL
 
 
 def _is_own(frame: types.FrameType) -> bool:
