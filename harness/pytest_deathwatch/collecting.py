@@ -14,6 +14,8 @@ _FIRST = 10.0
 _GROWTH = 1.25
 """By how much the process may have grown since the last one, before one is due at once: as
 CPython lets the objects of its oldest generation grow (`long_lived_pending`)."""
+_GROWTH_OF_LIVING = 1.5
+"""The same where less than a tenth of what tests had left could be freed: most of it lives."""
 _LOOK = 0.02
 """Seconds between looks at the size of the process: each takes as long as a trivial test's check,
 and ten times as long in some sandboxes."""
@@ -32,6 +34,7 @@ class Collecting:
         self._due = 0.0
         self._look = 0.0
         self._size = 0
+        self._growth = _GROWTH
 
     def between_tests(self) -> bool:
         """Collect where that is due, and there is anything that it could free; tell whether it was.
@@ -47,9 +50,10 @@ class Collecting:
             if began < self._look:
                 return False
             self._look = began + _LOOK
-            if _resident() <= self._size * _GROWTH:
+            if _resident() <= self._size * self._growth:
                 return False
-        gc.collect()
+        freed = gc.collect()
+        self._growth = _GROWTH if 10 * freed >= self.left else _GROWTH_OF_LIVING
         ended = time.perf_counter()
         self.left, self._due, self._size = 0, ended + _SHARE * (ended - began), _resident()
         return True

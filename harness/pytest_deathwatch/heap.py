@@ -16,6 +16,7 @@ from weakref import ref
 import pytest
 
 from deathwatch.referents import referents
+from deathwatch.watch.snapshot import INTERPRETERS_OWN, Snapshot
 
 from .findings import printable
 
@@ -128,7 +129,8 @@ def classes_of(objs: list[object]) -> Collection[type]:
     """Return the different classes of these objects. No metaclass is asked."""
     if all(map(_hashes_plainly, _metaclasses())):
         return set(map(type, objs))
-    return list({id(cls): cls for cls in map(type, objs)}.values())
+    classes = list(map(type, objs))
+    return list(dict(zip(map(id, classes), classes, strict=True)).values())
 
 
 def _metaclasses() -> list[Any]:
@@ -182,6 +184,21 @@ def key(obj: Any) -> Key:
     return key_of_instances(cls)
 
 
+def keys(objs: Iterable[object]) -> list[Key]:
+    """Return what kind of object each of these is. Each class is asked once, where it tells."""
+    known: dict[int, Key] = {}
+    kinds = []
+    for obj in objs:
+        cls = type(obj)
+        kind = known.get(id(cls))
+        if kind is None:
+            kind = key(obj)
+            if len(kind) == 1:
+                known[id(cls)] = kind
+        kinds.append(kind)
+    return kinds
+
+
 def key_of_instances(cls: type) -> Key:
     return (f"{module_of(cls)}.{_QUALNAME.__get__(cls)}",)
 
@@ -231,8 +248,6 @@ class Window:
 
     def __init__(self, roots: Iterable[object] = (), frozen: bool = False) -> None:
         """`frozen` says that the program has frozen objects; if not, they are counted."""
-        from deathwatch.watch.snapshot import INTERPRETERS_OWN, Snapshot
-
         self.mine: list[object] = [self.__dict__]
         self.static = list(roots)
         self.frozen = frozen or gc.get_freeze_count() >= INTERPRETERS_OWN
@@ -280,7 +295,7 @@ class Window:
         new = self._snapshot.new()
         roots = [*self.static, *self._of(item), passing, *passing, self, *self.mine]
         roots.extend(filter(is_runners, of_classes(new, _may_be_runners)))
-        return _telling(new, _owned(roots, new))
+        return [obj for obj in _not_owned(roots, new) if not _is_bookkeeping(obj)]
 
     @staticmethod
     def _of(item: pytest.Item) -> list[object]:
@@ -354,22 +369,16 @@ def _is_bookkeeping(obj: object) -> bool:
     return name_of(type(obj)) in _PASSING or (is_container(obj) and not obj)
 
 
-def _telling(new: list[object], owned: set[int]) -> list[object]:
-    return [obj for obj in new if id(obj) not in owned and not _is_bookkeeping(obj)]
-
-
-def _owned(roots: list[object], new: list[object]) -> set[int]:
-    """Return the roots, and what is new and reached by them through new objects alone."""
+def _not_owned(roots: list[object], new: list[object]) -> list[object]:
+    """Return what is new but for the roots, and what they reach through new objects alone."""
     candidates = dict(zip(map(id, new), new, strict=True))
-    owned = set(map(id, roots))
-    left = candidates.keys() - owned
+    left = candidates.keys() - set(map(id, roots))
     reached = roots
     while reached:
         marks = left.intersection(map(id, referents(*reached)))
         left -= marks
-        owned |= marks
         reached = [candidates[mark] for mark in marks]
-    return owned
+    return list(compress(new, map(left.__contains__, map(id, new))))
 
 
 @contextmanager

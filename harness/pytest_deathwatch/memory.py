@@ -13,7 +13,7 @@ from deathwatch.referents import referents
 
 from .cycles import Mark
 from .grouping import LRU_CACHE, Heap
-from .heap import Key, is_a, is_builtin, is_container, is_foreign, key, package
+from .heap import Key, is_a, is_builtin, is_container, is_foreign, key, keys, package
 
 # How often a kind of object has to be left without a leak before such objects alone are no reason
 # to rerun a test. A class that is the program's own stays under suspicion for longer, and is
@@ -102,8 +102,8 @@ class Memory:
             return shown, survivors
         heap = Heap(survivors)
         alike: defaultdict[Key, list[object]] = defaultdict(list)
-        for obj in survivors:
-            alike[key(obj)].append(obj)
+        for obj, kind in zip(survivors, keys(survivors), strict=True):
+            alike[kind].append(obj)
         explained: set[int] = set()
         for leak in self.leaks:
             objs = leak.shown_by(alike[leak.kind], heap) if leak.kind in alike else []
@@ -132,19 +132,24 @@ class Memory:
         """Return these leaks without those that the test was seen not to add to."""
         return {leak for leak in leaks if self._shows.get((leak, _function(test)), True)}
 
-    def suspects(self, survivors: Iterable[object], test: str) -> set[Key]:
+    def suspects(self, survivors: Collection[object], test: str) -> set[Key]:
         """Return the kinds of survivors that are a reason to rerun the test that left them."""
         file = _file(test)
-        return {
-            kind
-            for obj in survivors
-            if not is_plain(obj)
-            and (
-                self._harmless[file, kind := key(obj)] < _FOREIGN_HARMLESS_AFTER
-                if is_foreign(type(obj))
-                else self._harmless["", kind := key(obj)] < _HARMLESS_AFTER
-            )
-        }
+        found: set[Key] = set()
+        harmless: set[Key] = set()
+        for obj, kind in zip(survivors, keys(survivors), strict=True):
+            if kind in found or kind in harmless:
+                continue
+            if self._is_harmless(kind, is_foreign(type(obj)), file):
+                harmless.add(kind)
+            elif not is_plain(obj):
+                found.add(kind)
+        return found
+
+    def _is_harmless(self, kind: Key, foreign: bool, file: str) -> bool:
+        if foreign:
+            return self._harmless[file, kind] >= _FOREIGN_HARMLESS_AFTER
+        return self._harmless["", kind] >= _HARMLESS_AFTER
 
     def acquit(self, kinds: Iterable[Key], test: str) -> None:
         """Note that a test left such objects and didn't leak them."""
