@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import pytest
 
 _FREE = 10.0
-"""Seconds that a run may take with all that is done for judging, whatever its tests take."""
+"""Seconds that a run may take with all that is done for judging, whatever it takes without."""
 _LEAST = 1 / 2
 """Of the whole, for reruns, where to look at tests has taken more than the rest."""
 _LEAD = 4.0
-"""Seconds that may be spent before the tests have taken four times as many: how long all of them
+"""Seconds that may be spent before the run has taken four times as many: how long all of them
 will take is a guess at first. So much of what is left one test may have, too."""
 _SURE = 0.1
 """Of the tests of a run: when they have run, it is known whether it is a short one."""
@@ -23,20 +23,24 @@ _FEWEST = 2
 
 
 class Pace:
-    """How long the tests of a run take, as far as can be told from those that have run.
+    """How long a run takes without being judged, as far as can be told from the tests that have
+    run, and from what it took to collect them.
 
     What is to come is estimated halfway between the mean and the geometric mean: a few slow tests
     at the start, which import what others use, say less of it than they took, and not nothing.
     """
 
     def __init__(self) -> None:
+        self._collecting = 0.0
         self._took = 0.0
         self._logs = 0.0
         self._ran = 0
         self._expected = 0
 
-    def expect(self, session: pytest.Session) -> None:
-        """Note how many tests are to run; of those that workers of pytest-xdist share, a part."""
+    def expect(self, session: pytest.Session, seconds: float) -> None:
+        """Note how many tests are to run, of those that workers of pytest-xdist share a part; and
+        how long they were collected, with the imports that it took."""
+        self._collecting = seconds
         workers = getattr(session.config, "workerinput", {}).get("workercount", 1)
         self._expected = math.ceil(len(session.items) / workers)
 
@@ -47,23 +51,24 @@ class Pace:
         self._ran += 1
 
     def so_far(self) -> float:
-        return self._took
+        """Return how many seconds the run has taken."""
+        return self._collecting + self._took
 
     def progress(self) -> float:
         """Return which part of the tests has run, from 0 to 1."""
         return min(1.0, self._ran / max(1, self._expected))
 
     def total(self) -> float:
-        """Return how many seconds all tests of the run are likely to take."""
+        """Return how many seconds the whole run is likely to take."""
         if not self._ran:
-            return 0.0
+            return self._collecting
         left = max(0, self._expected - self._ran)
         mean, typical = self._took / self._ran, math.exp(self._logs / self._ran)
-        return self._took + left * math.sqrt(mean * typical)
+        return self.so_far() + left * math.sqrt(mean * typical)
 
 
 class Budget:
-    """What judging may cost: some percent of what the tests take, and in a short run what is left
+    """What judging may cost: some percent of what the run takes without, and in a short run what is left
     of ten seconds. Reruns get what it doesn't take to look at the tests, and a half at least.
 
     One test gets four seconds of what is left, or a half of it, so that some is left for light ones

@@ -87,11 +87,12 @@ class Session:
         self._previous: pytest.Item | None = None
         self._static: list[object] = []
         self._frozen = False
+        self._configured = time.perf_counter()
         config.pluginmanager.register(self.reruns, "deathwatch-reruns")
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        self.pace.expect(session)
+        self.pace.expect(session, time.perf_counter() - self._configured)
         result = yield
         self.waiting.collect()
         self._acquit_gone()
@@ -232,7 +233,7 @@ class Session:
 
     def _too_slow(self) -> str:
         percent = self.budget.percent
-        return f"its reruns don't fit in {percent} % of what the tests take (--deathwatch-budget)"
+        return f"its reruns don't fit in {percent} % of what the run takes (--deathwatch-budget)"
 
     def _judge_test(
         self, item: pytest.Item, nextitem: pytest.Item | None, window: Window, passing: list[object]

@@ -10,12 +10,18 @@ import pytest
 from pytest_deathwatch.budget import Budget, Pace
 
 
-def pace(tests: int, each: float, of: int | None = None, workers: int | None = None) -> Pace:
+def pace(
+    tests: int,
+    each: float,
+    of: int | None = None,
+    workers: int | None = None,
+    collecting: float = 0.0,
+) -> Pace:
     """Return the pace of a run in which so many tests `of` all have run."""
     config = SimpleNamespace(**({"workerinput": {"workercount": workers}} if workers else {}))
     session: Any = SimpleNamespace(config=config, items=range(of or tests))
     found = Pace()
-    found.expect(session)
+    found.expect(session, collecting)
     for _ in range(tests):
         found.ran(each)
     return found
@@ -48,6 +54,11 @@ def test_slow_tests_at_the_start_say_little_of_the_others() -> None:
 def test_a_short_run_may_take_ten_seconds_in_all() -> None:
     assert Budget(pace(4, 1.0), 12).for_one() == pytest.approx(6.48)
     assert Budget(pace(4, 1.0), 12, 0.2).for_one() == pytest.approx(6.48 / 5)
+
+
+def test_a_run_that_collects_for_long_is_no_short_one() -> None:
+    budget = Budget(pace(4, 1.0, collecting=16.0), 12)
+    assert budget.for_one() == pytest.approx(2.4), "of 20 seconds"
 
 
 def test_looking_at_the_tests_leaves_a_half_for_reruns() -> None:

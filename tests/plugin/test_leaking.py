@@ -912,7 +912,7 @@ def test_what_does_not_fit_in_the_budget_is_said(judge, pytester) -> None:
         "--deathwatch-update",
     )
     assert run.leaks == [], run.text
-    assert "its reruns don't fit in 0 % of what the tests take" in run.text
+    assert "its reruns don't fit in 0 % of what the run takes" in run.text
     assert "leaks no longer" not in run.text
     assert "0123456789abcdef" in (pytester.path / "base.txt").read_text()
     bad = judge(LEAKS, "--deathwatch-budget=-1")
