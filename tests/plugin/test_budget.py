@@ -56,6 +56,12 @@ def test_a_short_run_may_take_ten_seconds_in_all() -> None:
     assert Budget(pace(4, 1.0), 12, 0.2).for_one() == pytest.approx(6.48 / 5)
 
 
+def test_looking_at_the_tests_of_a_short_run_is_in_its_ten_seconds() -> None:
+    budget = Budget(pace(4, 1.0), 12)
+    budget.judged(5.0)
+    assert budget.for_one() == pytest.approx(0.24 + 1.0)
+
+
 def test_a_run_that_collects_for_long_is_no_short_one() -> None:
     budget = Budget(pace(4, 1.0, collecting=16.0), 12)
     assert budget.for_one() == pytest.approx(2.4), "of 20 seconds"
