@@ -70,9 +70,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         metavar="PERCENT",
         help="how much longer judging may make the run, about, in percent of what it takes without;"
-        f" a short run may take ten seconds in all (default: {BUDGET}). Tests whose reruns don't fit"
-        " in are listed as not judged, unless all that they left dies later. Cycles that are only"
-        " reported get a fifth of it.",
+        f" a short run may take ten seconds in all (default: {BUDGET}). Tests whose reruns don't"
+        " fit in are listed as not judged, unless all that they left dies later. Cycles that are"
+        " only reported get a fifth of it.",
     )
     group.addoption(
         "--deathwatch-cycles",

@@ -68,8 +68,8 @@ class Pace:
 
 
 class Budget:
-    """What judging may cost: some percent of what the run takes without, and in a short run what is left
-    of ten seconds. Reruns get what it doesn't take to look at the tests, and a half at least.
+    """What judging may cost: some percent of what the run takes without, and in a short run what is
+    left of ten seconds. Reruns get what it doesn't take to look at the tests, and a half at least.
 
     One test gets four seconds of what is left, or a half of it, so that some is left for light ones
     after heavy ones; in a run that is short for all that is known, it gets all of it.

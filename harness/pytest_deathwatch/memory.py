@@ -56,7 +56,7 @@ class Leak:
             if is_builtin(self.kind):
                 return []
             return [obj for obj in alike if not heap.referred(obj)]
-        held = heap.objects.keys() & set(map(id, referents(self.holder)))
+        held = set(filter(heap.objects.__contains__, map(id, referents(self.holder))))
         if not self._is_near:
             held = set(heap.reach([heap.objects[mark] for mark in held]))
         return [obj for obj in alike if id(obj) in held]
