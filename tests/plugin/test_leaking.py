@@ -878,7 +878,13 @@ def test_a_scope_is_in_the_budget_with_its_fixtures(judge, pytester) -> None:
 
 def test_what_too_few_reruns_fit_in_for_is_not_judged(judge, pytester) -> None:
     """A cache that is full after five runs is none of a leak's first six."""
-    pytester.makeconftest("from pytest_deathwatch import budget; budget._FREE = 0.0")
+    pytester.makeconftest(
+        """
+        from pytest_deathwatch import budget
+        expect, budget._FREE = budget.Pace.expect, 0.0
+        budget.Pace.expect = lambda pace, session, seconds: expect(pace, session, 0.0)
+        """
+    )
     run = judge(
         """
         import itertools, time
