@@ -81,7 +81,7 @@ class Session:
         self._clean = False
         # Whether a test has begun with what is its own, and whether some of that is out of sight,
         # as a fixture of a higher scope was set up only then.
-        self._has_begun = self._is_cut = False
+        self._has_begun = self._is_cut = self._has_restarted = False
         self._phases: dict[str | None, float] = {}
         self._fixtures: defaultdict[str, float] = defaultdict(float)
         self._previous: pytest.Item | None = None
@@ -173,6 +173,7 @@ class Session:
                 with contextlib.suppress(RuntimeError):  # the fixture froze or unfroze the heap
                     self.scopes.note(request.node, item, window.survivors(item))
             window.restart()
+            self._has_restarted = True
         return value
 
     def _judge(
@@ -442,17 +443,34 @@ class Session:
         before: Counter[str],
     ) -> set[str]:
         """Return those of these known leaks that a rerun doesn't add to: what the test left is in
-        the place of something, or its container keeps it once."""
-        if not self._rerun_once(item, window):
+        the place of something, or its container keeps it once.
+
+        Where a rerun has set up a fixture of a higher scope, as that of the last test in a module
+        does, what was left before is old by then: it takes another one.
+        """
+        self._has_restarted = False
+        after = self._left_by_a_rerun(item, window, passing)
+        if after is not None and self._has_restarted:
+            before, after = after, self._left_by_a_rerun(item, window, passing)
+        if after is None:
             return set()
-        window.settle()
-        survivors = window.survivors(item, passing)
-        after, rest = self.memory.recognise(survivors)
-        survivors.clear()
-        rest.clear()
         grown = {leak for leak in leaks if after[leak] > before[leak]}
         self.memory.learn(leaks, grown, item.nodeid)
         return leaks - grown
+
+    def _left_by_a_rerun(
+        self, item: pytest.Item, window: Window, passing: list[object]
+    ) -> Counter[str] | None:
+        """Return how many objects of known leaks there are after one more run of a test; None where
+        it didn't pass."""
+        if not self._rerun_once(item, window):
+            return None
+        window.settle()
+        survivors = window.survivors(item, passing)
+        left, rest = self.memory.recognise(survivors)
+        survivors.clear()
+        rest.clear()
+        return left
 
     def _rerun_once(self, item: Any, window: Window) -> bool:
         """Rerun a test, and tell whether it passed."""

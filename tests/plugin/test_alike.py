@@ -149,6 +149,26 @@ def test_what_a_known_leak_adds_to_is_named_after_tests_alike(judge) -> None:
     assert sorted(leak["tests"]) == ["test_it.py::test_leaks", "test_it.py::test_leaks_too"]
 
 
+@pytest.mark.parametrize(
+    ("last", "shown"), [("KEPT.append(Value())", 2), ("KEPT[:] = [Value(), Value()]", 1)]
+)
+def test_the_last_test_of_a_module_that_has_a_fixture(judge, last, shown) -> None:
+    """Its reruns set the fixture up again, and what it had left counts as old then."""
+    run = judge(
+        f"""
+        import pytest
+        class Value: pass
+        KEPT = []
+        @pytest.fixture(scope="module", autouse=True)
+        def server(): return object()
+        def test_leaks(): KEPT.append(Value())
+        def test_last(): {last}
+        """
+    )
+    (leak,) = run.leaks
+    assert sorted(leak["tests"]) == ["test_it.py::test_last", "test_it.py::test_leaks"][-shown:]
+
+
 def test_what_the_last_errors_were_is_no_excuse_for_who_keeps_them(judge) -> None:
     run = judge(
         """

@@ -174,7 +174,9 @@ def test_keeps():
 """
         + ENDING
     )
-    assert run.data["unjudged"].keys() == {"test_it.py::test_keeps"}, run.text
+    # a plugin may have a fixture that is set up for the first test late
+    unjudged = run.data["unjudged"].keys() - {"test_it.py::test_first"}
+    assert unjudged == {"test_it.py::test_keeps"}, run.text
 
 
 def test_a_program_counts_its_own_weak_references_alone(hurry) -> None:
