@@ -275,7 +275,8 @@ def test_a_test_that_runs_pytest_where_hypothesis_is(judge) -> None:
         def pytest_configure(): hypothesis.register_random(test_it.GENERATOR)
         ''')
             pytester.makepyfile(test_inner="def test_inner(): pass")
-            result = pytester.runpytest_inprocess("-W", "error", "-p", "no:asyncio", "test_inner.py")
+            options = ["-W", "error", "-p", "no:asyncio"]
+            result = pytester.runpytest_inprocess(*options, "test_inner.py")
             result.assert_outcomes(passed=1)
         def test_leaks():
             JOBS.append(Job())
