@@ -116,8 +116,8 @@ class Budget:
 
     def _allowed(self) -> float:
         total, share = self._pace.total(), self.percent / 100
-        looking = max(0.0, self._judging - self._reruns) / max(self._pace.so_far(), 1e-6)
-        share = max(_LEAST * share, share - looking)
+        looking = max(0.0, self._judging - self._reruns)
+        share = max(_LEAST * share, share - looking / max(self._pace.so_far(), 1e-6))
         spendable = min(share * total, _LEAD + self._pace.so_far() / 4)
-        free = max(0.0, _FREE - (1 + looking) * total) * min(1.0, self._pace.progress() / _SURE)
+        free = max(0.0, _FREE - total - looking) * min(1.0, self._pace.progress() / _SURE)
         return self._part * (spendable + free)

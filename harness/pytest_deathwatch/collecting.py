@@ -15,7 +15,7 @@ _GROWTH = 1.25
 """By how much the process may have grown since the last one, before one is due at once: as
 CPython lets the objects of its oldest generation grow (`long_lived_pending`)."""
 _GROWTH_OF_LIVING = 1.5
-"""The same where less than a tenth of what tests had left could be freed: most of it lives."""
+"""The same where the last one made the process no smaller by a tenth: most of it lives."""
 _LOOK = 0.02
 """Seconds between looks at the size of the process: each takes as long as a trivial test's check,
 and ten times as long in some sandboxes."""
@@ -52,10 +52,12 @@ class Collecting:
             self._look = began + _LOOK
             if _resident() <= self._size * self._growth:
                 return False
-        freed = gc.collect()
-        self._growth = _GROWTH if 10 * freed >= self.left else _GROWTH_OF_LIVING
+        before = _resident()
+        gc.collect()
+        self._size = _resident()
+        self._growth = _GROWTH if self._size < 0.9 * before else _GROWTH_OF_LIVING
         ended = time.perf_counter()
-        self.left, self._due, self._size = 0, ended + _SHARE * (ended - began), _resident()
+        self.left, self._due = 0, ended + _SHARE * (ended - began)
         return True
 
 

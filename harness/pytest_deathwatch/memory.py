@@ -141,7 +141,8 @@ class Memory:
             if kind in found or kind in harmless:
                 continue
             if self._is_harmless(kind, is_foreign(type(obj)), file):
-                harmless.add(kind)
+                if kind[0] != "class":  # of which metaclasses may differ
+                    harmless.add(kind)
             elif not is_plain(obj):
                 found.add(kind)
         return found

@@ -44,7 +44,8 @@ _TOOK = pytest.StashKey[tuple[float, dict[str, float]]]()
 _STAY = ("class", "module", "package", "session")
 """Scopes that reruns of a test don't set up again, inner ones first."""
 
-
+_UNTIL_ALIKE = 3
+"""Reruns until one begins with what the run before it began with."""
 _FIFTH = 0.2
 """Of what judging may cost, for cycles where these are reported alone."""
 
@@ -161,14 +162,16 @@ class Session:
     ) -> Iterator[Any]:
         """What a fixture of a higher scope makes is judged when its scope ends."""
         began = time.perf_counter()
-        self._has_begun = self._has_begun or fixturedef.scope == "function"
+        # one of a class is a test's own where that is in none
+        scope = "function" if request.node is request._pyfuncitem else fixturedef.scope
+        self._has_begun = self._has_begun or scope == "function"
         value = yield
         if not self.reruns.active:
-            self._fixtures[fixturedef.scope] += time.perf_counter() - began
+            self._fixtures[scope] += time.perf_counter() - began
         window = self._window  # None while a scope is judged
-        if window is not None and fixturedef.scope != "function":
+        if window is not None and scope != "function":
             self._is_cut = self._is_cut or self._has_begun or "setup" in self._phases
-            if not self.reruns.active and fixturedef.scope in ("class", "module"):
+            if not self.reruns.active and scope in ("class", "module"):
                 item = request._pyfuncitem
                 with contextlib.suppress(RuntimeError):  # the fixture froze or unfroze the heap
                     self.scopes.note(request.node, item, window.survivors(item))
@@ -445,18 +448,22 @@ class Session:
         """Return those of these known leaks that a rerun doesn't add to: what the test left is in
         the place of something, or its container keeps it once.
 
-        Where a rerun has set up a fixture of a higher scope, as that of the last test in a module
-        does, what was left before is old by then: it takes another one.
+        Where a run has set up a fixture of a higher scope, as the rerun of the last test in a
+        module does, a part of what there was is old by then, and the next one is compared with that
+        after it. A test of which no run is like the one before is not blamed.
         """
-        self._has_restarted = False
-        after = self._left_by_a_rerun(item, window, passing)
-        if after is not None and self._has_restarted:
-            before, after = after, self._left_by_a_rerun(item, window, passing)
-        if after is None:
-            return set()
-        grown = {leak for leak in leaks if after[leak] > before[leak]}
-        self.memory.learn(leaks, grown, item.nodeid)
-        return leaks - grown
+        is_whole = not self._is_cut
+        for _ in range(_UNTIL_ALIKE):
+            self._has_restarted = False
+            after = self._left_by_a_rerun(item, window, passing)
+            if after is None:
+                break
+            if is_whole and not self._has_restarted:
+                grown = {leak for leak in leaks if after[leak] > before[leak]}
+                self.memory.learn(leaks, grown, item.nodeid)
+                return leaks - grown
+            before, is_whole = after, not self._has_restarted
+        return leaks
 
     def _left_by_a_rerun(
         self, item: pytest.Item, window: Window, passing: list[object]

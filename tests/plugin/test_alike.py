@@ -149,24 +149,77 @@ def test_what_a_known_leak_adds_to_is_named_after_tests_alike(judge) -> None:
     assert sorted(leak["tests"]) == ["test_it.py::test_leaks", "test_it.py::test_leaks_too"]
 
 
+LAST = """
+import pytest
+class Value: pass
+KEPT = []
+@pytest.fixture(scope="module")
+def server(): return set()
+def adds(): KEPT.append(Value())
+def replaces(): KEPT[:] = [Value(), Value()]
+def test_leaks(): adds()
+def test_uses(server): pass
+"""
+
+
 @pytest.mark.parametrize(
-    ("last", "shown"), [("KEPT.append(Value())", 2), ("KEPT[:] = [Value(), Value()]", 1)]
+    ("last", "adds"),
+    {
+        "def test_last(server): adds()": True,
+        "def test_last(server): replaces()": False,
+        "def test_last(request): adds(); request.getfixturevalue('server')": True,
+        "def test_last(request): replaces(); request.getfixturevalue('server')": False,
+        """
+def test_last(server):  # its second rerun fails
+    assert not server
+    server.add(1)
+    replaces()
+""": False,
+    }.items(),
 )
-def test_the_last_test_of_a_module_that_has_a_fixture(judge, last, shown) -> None:
-    """Its reruns set the fixture up again, and what it had left counts as old then."""
+def test_the_last_test_of_a_module_that_has_a_fixture(judge, last, adds) -> None:
+    """Its reruns set the fixture up again, and what it had left by then counts as old."""
+    run = judge(LAST + last)
+    (leak,) = run.leaks
+    shown = ["test_it.py::test_last"] if adds else []
+    assert sorted(leak["tests"]) == [*shown, "test_it.py::test_leaks"], run.text
+
+
+def test_a_fixture_of_a_class_is_the_own_one_of_a_test_in_none(judge) -> None:
     run = judge(
-        f"""
+        """
         import pytest
         class Value: pass
-        KEPT = []
-        @pytest.fixture(scope="module", autouse=True)
-        def server(): return object()
-        def test_leaks(): KEPT.append(Value())
-        def test_last(): {last}
+        KEPT, OTHERS = [], []
+        @pytest.fixture(scope="class")
+        def fixture(): return object()
+        def test_leaks(fixture): KEPT.append(Value())
+        def test_leaks_too(fixture): KEPT.append(Value())
         """
     )
     (leak,) = run.leaks
-    assert sorted(leak["tests"]) == ["test_it.py::test_last", "test_it.py::test_leaks"][-shown:]
+    assert sorted(leak["tests"]) == ["test_it.py::test_leaks", "test_it.py::test_leaks_too"]
+
+
+def test_classes_of_one_name_with_other_metaclasses(judge) -> None:
+    """Those of `type` are no reason to look closer by then, and those of the program's own are."""
+    run = judge(
+        """
+        import pytest
+        class Meta(type): pass
+        CURRENT, KEPT = None, []
+        def make(meta): return meta("Made", (), {"__module__": __name__, "__qualname__": "Made"})
+        def rebind():
+            global CURRENT
+            CURRENT = make(type)
+        @pytest.mark.parametrize("n", range(14))
+        def test_rebinds(n): rebind()
+        def test_leaks():
+            rebind()
+            KEPT.append(make(Meta))
+        """
+    )
+    assert [sorted(leak["tests"]) for leak in run.leaks] == [["test_it.py::test_leaks"]], run.text
 
 
 def test_what_the_last_errors_were_is_no_excuse_for_who_keeps_them(judge) -> None:

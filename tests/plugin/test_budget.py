@@ -60,6 +60,9 @@ def test_looking_at_the_tests_of_a_short_run_is_in_its_ten_seconds() -> None:
     budget = Budget(pace(4, 1.0), 12)
     budget.judged(5.0)
     assert budget.for_one() == pytest.approx(0.24 + 1.0)
+    long = Budget(pace(1, 1.0, of=4), 12)
+    long.judged(1.0)
+    assert long.for_one() == pytest.approx(0.24 + 5.0), "one that is slow to look at says no more"
 
 
 def test_a_run_that_collects_for_long_is_no_short_one() -> None:
