@@ -29,6 +29,7 @@ from .heap import (
     key,
     name_of,
     of_classes,
+    of_kinds,
     words,
 )
 
@@ -467,7 +468,7 @@ def replaced_but_kept(
     Two kinds: instances in the `lru_cache` of their own method, and exceptions that are kept with
     their traceback, and so keep the locals of every frame in it; `but` those of some kinds.
     """
-    candidates = [obj for obj in latest if key(obj) in kinds]
+    candidates = of_kinds(latest, kinds)
     found = on_method_caches(candidates)
     if any(is_a(obj, *FRAMES) for obj in candidates):
         heap = Heap(latest)

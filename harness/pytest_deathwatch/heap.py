@@ -199,6 +199,12 @@ def keys(objs: Iterable[object]) -> list[Key]:
     return kinds
 
 
+def of_kinds(objs: Iterable[object], kinds: Collection[Key]) -> list[object]:
+    """Return the objects of these kinds."""
+    listed = list(objs)
+    return list(compress(listed, map(kinds.__contains__, keys(listed))))
+
+
 def key_of_instances(cls: type) -> Key:
     return (f"{module_of(cls)}.{_QUALNAME.__get__(cls)}",)
 
@@ -378,7 +384,7 @@ def _not_owned(roots: list[object], new: list[object]) -> list[object]:
         marks = left.intersection(map(id, referents(*reached)))
         left -= marks
         reached = [candidates[mark] for mark in marks]
-    return list(compress(new, map(left.__contains__, map(id, new))))
+    return [obj for mark, obj in candidates.items() if mark in left]
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from .collecting import Collecting
 from .cycles import Mark
 from .findings import Finding, Findings, printable
 from .grouping import Heap
-from .heap import Key, Node, Window, exactly, is_a, key, pattern, static_roots
+from .heap import Key, Node, Window, exactly, is_a, key, of_kinds, pattern, static_roots
 from .measuring import Evidence, Measurement
 from .memory import Leak, Memory, holders_of
 from .reporting import Verdicts
@@ -82,7 +82,9 @@ class Session:
         self._clean = False
         # Whether a test has begun with what is its own, and whether some of that is out of sight,
         # as a fixture of a higher scope was set up only then.
-        self._has_begun = self._is_cut = self._has_restarted = False
+        self._has_begun = self._is_cut = False
+        # Whether such a fixture was set up since a rerun began, at any moment of it.
+        self._has_restarted = False
         self._phases: dict[str | None, float] = {}
         self._fixtures: defaultdict[str, float] = defaultdict(float)
         self._previous: pytest.Item | None = None
@@ -558,7 +560,7 @@ class Session:
         kept, latest = evidence.kept, evidence.latest
         heap = Heap([*kept, *latest])
         bounds = grouping.Bounds.of(heap, heap, list(self.memory.caches))
-        grown = [obj for obj in kept if key(obj) in growing]
+        grown = of_kinds(kept, growing)
         own = [evidence.objects, kept, latest]
         return not grown or not grouping.only_in_bounds(heap, grown, bounds, own)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection
-from itertools import compress
+from collections.abc import Iterable
 
 from deathwatch.watch.snapshot import INTERPRETERS_OWN
 
 from .collecting import may_collect
 from .grouping import FRAMES, on_method_caches
-from .heap import Key, is_a, is_builtin, keys
+from .heap import Key, is_a, is_builtin, of_kinds
 from .memory import is_plain
 
 _WATCHED = 500_000
@@ -66,7 +65,7 @@ class Waiting:
 
 
 def addresses(
-    survivors: Collection[object], made: Collection[object], kinds: set[Key]
+    survivors: Iterable[object], made: Iterable[object], kinds: set[Key]
 ) -> set[int] | None:
     """Return where the survivors of these kinds are, and of telling kinds all that were `made`, of
     which the runner may hold some for now.
@@ -74,12 +73,8 @@ def addresses(
     None where all may die and be a leak all the same: exceptions that are kept with their frames,
     and instances in the cache of their own method, which lets go of one for the next.
     """
-    objs = [obj for obj in _of_kinds(survivors, kinds) if not is_plain(obj)]
+    objs = [obj for obj in of_kinds(survivors, kinds) if not is_plain(obj)]
     if on_method_caches(objs) or any(is_a(obj, *FRAMES) for obj in objs):
         return None
     telling = {kind for kind in kinds if not is_builtin(kind)}
-    return {*map(id, objs), *map(id, _of_kinds(made, telling))}
-
-
-def _of_kinds(objs: Collection[object], kinds: set[Key]) -> list[object]:
-    return list(compress(objs, map(kinds.__contains__, keys(objs))))
+    return {*map(id, objs), *map(id, of_kinds(made, telling))}

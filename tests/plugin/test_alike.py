@@ -190,7 +190,7 @@ def test_a_fixture_of_a_class_is_the_own_one_of_a_test_in_none(judge) -> None:
         """
         import pytest
         class Value: pass
-        KEPT, OTHERS = [], []
+        KEPT = []
         @pytest.fixture(scope="class")
         def fixture(): return object()
         def test_leaks(fixture): KEPT.append(Value())
